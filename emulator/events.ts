@@ -1,0 +1,165 @@
+/**
+ * The one stream of events: whatever can be observed of a machine. Breakpoints, logpoints,
+ * the event log, statistics and pictures are all its consumers. An event that nobody listens to
+ * is not built: emitters ask `wants(kind)` first.
+ *
+ * Events are vendor-neutral; exits carry the Intel face (reason and qualification) as data.
+ */
+import type { Gfn, Gpa, Gva, Maddr, Mfn } from './memory/addresses.ts';
+
+interface EventBase {
+  readonly domain: number;
+  readonly vcpu: number;
+  /** Instructions retired by this vCPU. */
+  readonly retired: number;
+  /** Simulated time in nanoseconds since power-on. */
+  readonly timeNs: number;
+  readonly rip: bigint;
+}
+
+export interface VmExitEvent extends EventBase {
+  readonly kind: 'vm-exit';
+  /** The SDM's name, "CPUID", and basic exit reason, 10. */
+  readonly reason: string;
+  readonly number: number;
+  readonly qualification: bigint;
+  readonly instructionLength: number;
+  readonly guestLinear: bigint;
+  readonly guestPhysical: Gpa;
+  readonly interruptionInformation: number;
+  readonly instructionInformation: number;
+}
+export interface VmEntryEvent extends EventBase {
+  readonly kind: 'vm-entry';
+  readonly injected: number | undefined;
+}
+export interface HypercallEvent extends EventBase {
+  readonly kind: 'hypercall';
+  readonly number: number;
+  /** "memory_op". */
+  readonly name: string;
+  /** "XENMEM_decrease_reservation", if the hypercall has sub-operations. */
+  readonly operation: string | undefined;
+  readonly args: readonly bigint[];
+  /** The decoded argument structure, by field. */
+  readonly decoded: Readonly<Record<string, bigint | number | string>> | undefined;
+  /** Present once it has returned. */
+  readonly result: bigint | undefined;
+  readonly stage: 'call' | 'return';
+}
+export interface EptViolationEvent extends EventBase {
+  readonly kind: 'ept-violation';
+  readonly gpa: Gpa;
+  readonly gva: Gva | undefined;
+  readonly access: 'read' | 'write' | 'execute';
+  readonly qualification: bigint;
+  readonly p2mType: string;
+}
+export interface BalloonEvent extends EventBase {
+  readonly kind: 'balloon';
+  readonly direction: 'decrease' | 'populate';
+  readonly gfn: Gfn;
+  readonly mfn: Mfn;
+}
+export interface P2mChangeEvent extends EventBase {
+  readonly kind: 'p2m-change';
+  readonly gfn: Gfn;
+  readonly oldType: string;
+  readonly newType: string;
+  readonly mfn: Mfn | undefined;
+}
+export interface ExceptionEvent extends EventBase {
+  readonly kind: 'exception';
+  readonly vector: number;
+  /** "PF". */
+  readonly name: string;
+  readonly errorCode: number | undefined;
+  /** CR2, for #PF. */
+  readonly address: bigint | undefined;
+}
+export interface InterruptEvent extends EventBase {
+  readonly kind: 'interrupt';
+  readonly vector: number;
+  readonly source: string;
+}
+export interface EventChannelEvent extends EventBase {
+  readonly kind: 'event-channel';
+  readonly port: number;
+  readonly action: 'send' | 'bind' | 'close' | 'upcall';
+}
+export interface ContextSwitchEvent extends EventBase {
+  readonly kind: 'context-switch';
+  readonly pcpu: number;
+  readonly from: { readonly domain: number; readonly vcpu: number } | undefined;
+}
+export interface AccessEvent extends EventBase {
+  readonly kind: 'memory-access';
+  readonly watch: number;
+  readonly gva: Gva;
+  readonly maddr: Maddr;
+  readonly lengthBytes: number;
+  readonly write: boolean;
+}
+export interface DomainEvent extends EventBase {
+  readonly kind: 'domain';
+  readonly state: 'created' | 'paused' | 'unpaused' | 'shutdown' | 'crashed' | 'destroyed';
+  readonly reason: string | undefined;
+}
+export interface ConsoleEvent extends EventBase {
+  readonly kind: 'console';
+  readonly text: string;
+}
+
+export type MachineEvent =
+  | VmExitEvent
+  | VmEntryEvent
+  | HypercallEvent
+  | EptViolationEvent
+  | BalloonEvent
+  | P2mChangeEvent
+  | ExceptionEvent
+  | InterruptEvent
+  | EventChannelEvent
+  | ContextSwitchEvent
+  | AccessEvent
+  | DomainEvent
+  | ConsoleEvent;
+
+export type EventKind = MachineEvent['kind'];
+
+/** A consumer; returning 'stop' makes the machine stop at this event, before it goes on. */
+export type EventListener = (event: MachineEvent) => 'stop' | undefined;
+
+/** The stream: listeners by kind, in order of subscription. */
+export class EventStream {
+  readonly #listeners = new Map<EventKind, EventListener[]>();
+
+  /** Whether anybody listens; emitters ask before they build an event. */
+  wants(kind: EventKind): boolean {
+    return this.#listeners.has(kind);
+  }
+
+  /** Listens to some kinds; the returned function ends it. */
+  subscribe(kinds: Iterable<EventKind>, listener: EventListener): () => void {
+    const own = [...new Set(kinds)];
+    for (const kind of own) {
+      this.#listeners.set(kind, [...(this.#listeners.get(kind) ?? []), listener]);
+    }
+    return () => {
+      for (const kind of own) {
+        const rest = (this.#listeners.get(kind) ?? []).filter((other) => other !== listener);
+        if (rest.length > 0) this.#listeners.set(kind, rest);
+        else this.#listeners.delete(kind);
+      }
+    };
+  }
+
+  /** Hands an event to every listener of its kind; 'stop' if any of them wants to stop. */
+  emit(event: MachineEvent): 'stop' | undefined {
+    let verdict: 'stop' | undefined;
+    for (const listener of this.#listeners.get(event.kind) ?? []) {
+      if (listener(event) === 'stop') verdict = 'stop';
+    }
+    return verdict;
+  }
+}
