@@ -136,8 +136,10 @@ const PREFIXES: Record<MandatoryPrefix, number> = {
 };
 
 /** Form tables, built once and only read afterwards; a cache of pure functions. */
-const cache: { codes?: Map<string, number[]>; readonly forms: Map<string, readonly EncodingForm[]> } =
-  { forms: new Map() };
+const cache: {
+  codes?: Map<string, number[]>;
+  readonly forms: Map<string, readonly EncodingForm[]>;
+} = { forms: new Map() };
 
 /** All forms of the mnemonic (lower case, NASM's spelling), in iced's order; empty if unknown. */
 export function formsOf(mnemonic: string): readonly EncodingForm[] {
