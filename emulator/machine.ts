@@ -1,0 +1,321 @@
+/**
+ * A machine as its users see it: the debug adapter, the command line and tests. It runs domains
+ * in slices and says why it stopped; it is looked at without being changed (`peek...`).
+ * `createMachine` (create-machine.ts) builds one.
+ */
+import type { BreakpointTable } from './breakpoints/breakpoint.ts';
+import type { EventStream, MachineEvent } from './events.ts';
+import type { Gfn, Gpa, Gva, Maddr } from './memory/addresses.ts';
+
+export interface ModuleConfig {
+  readonly bytes: Uint8Array;
+  readonly commandLine?: string;
+}
+
+/** A domain to build; names and units as in xl.cfg where it has them. */
+export interface DomainConfig {
+  readonly name: string;
+  readonly type?: 'pvh';
+  /** An ELF executable with a PVH entry note, or a flat binary. */
+  readonly program: Uint8Array;
+  /** What messages call the program. */
+  readonly programName?: string;
+  /** Where a flat binary is loaded and entered; ignored for ELF. Default 0x10_0000. */
+  readonly loadAddress?: number;
+  readonly memoryBytes: number;
+  /** How far memory_op may populate; default memoryBytes. */
+  readonly maximumMemoryBytes?: number;
+  readonly vcpus?: number;
+  readonly commandLine?: string;
+  /** Modules of hvm_start_info; the first is the initial RAM disk. */
+  readonly modules?: readonly ModuleConfig[];
+  /** Created paused, as `xl create -p`. */
+  readonly paused?: boolean;
+  /** pCPUs its vCPUs may run on; default all. */
+  readonly affinity?: readonly number[];
+  readonly weight?: number;
+  /** sched_credit2 cap in percent of one pCPU; 0 is none. */
+  readonly cap?: number;
+}
+
+export type EngineName = 'interpreter' | 'reference';
+export type SchedulerName = 'round-robin' | 'credit2';
+
+export interface MachineConfig {
+  /** RAM; default: enough for all domains and the hypervisor. */
+  readonly memoryBytes?: number;
+  readonly pcpus?: number;
+  readonly scheduler?: SchedulerName;
+  /** Length of a time slice in instructions; default 100,000. */
+  readonly sliceInstructions?: number;
+  readonly engine?: EngineName;
+  readonly domains: readonly DomainConfig[];
+  /** Receives console output as it is written, by domain. */
+  readonly console?: (domain: number, text: string) => void;
+}
+
+export type EndReason =
+  | 'poweroff'
+  | 'reboot'
+  | 'suspend'
+  | 'crash'
+  | 'watchdog'
+  | 'triple-fault'
+  | 'destroyed';
+
+/** Why run() or step() returned. */
+export type StopReason =
+  | { readonly why: 'budget' }
+  | { readonly why: 'step'; readonly domain: number; readonly vcpu: number }
+  | {
+      readonly why: 'breakpoint';
+      readonly domain: number;
+      readonly vcpu: number;
+      readonly ids: readonly number[];
+    }
+  | { readonly why: 'event'; readonly event: MachineEvent; readonly ids: readonly number[] }
+  /** No vCPU can ever run again without outside help: all wait, and no timer is set. */
+  | { readonly why: 'idle' }
+  | {
+      readonly why: 'end';
+      readonly reason: EndReason;
+      readonly domain: number;
+      /** What happened, in a sentence. */
+      readonly explanation: string;
+    };
+
+/**
+ * - `into`: one instruction; a VM exit it makes stays pending (`exitInProgress`).
+ *   While an exit is pending: one step of its handler.
+ * - `over`: one instruction, with its VM exit handled, without following a CALL (until the
+ *   instruction after it) or REP, INT n, SYSCALL. While an exit is pending: as `out`.
+ * - `out`: until the function's return address (RBP-less: the return address at the stack
+ *   pointer's frame when started) is reached. While an exit is pending: its handler is finished
+ *   and the guest stands at its next instruction.
+ * - `instruction`: exactly one instruction of the vCPU, with its VM exit handled.
+ */
+export type StepKind = 'into' | 'over' | 'out' | 'instruction';
+
+/** One thing that the hypervisor does about a VM exit. */
+export interface ExitStep {
+  readonly title: string;
+  readonly detail: string;
+  readonly done: boolean;
+}
+
+/** A VM exit whose handler has not finished. */
+export interface ExitInProgress {
+  readonly domain: number;
+  readonly vcpu: number;
+  /** "CPUID", 10. */
+  readonly reason: string;
+  readonly number: number;
+  readonly event: MachineEvent;
+  /** What happened, in words, a line each: reason, qualification bit by bit, addresses. */
+  readonly explanation: readonly string[];
+  /** Steps that are done, then the one that comes next; later ones are not known before. */
+  readonly steps: readonly ExitStep[];
+  /** Index of the step that runs next. */
+  readonly next: number;
+}
+
+export type DomainState = 'running' | 'blocked' | 'paused' | 'shutdown' | 'crashed' | 'destroyed';
+export type VcpuState = 'running' | 'runnable' | 'blocked' | 'offline' | 'paused';
+
+export interface P2mRange {
+  readonly first: Gfn;
+  readonly count: number;
+  readonly type: 'ram' | 'ballooned' | 'mmio' | 'hole' | 'special';
+  /** Machine frame of the first, if the range is mapped; frames then follow in step. */
+  readonly mfn: number | undefined;
+  /** EPT permissions, 'rwx', 'r-x', '---'. */
+  readonly permissions: string;
+  /** Size of the EPT leaf that maps it. */
+  readonly pageBytes: number | undefined;
+  /** "shared_info", "console ring"; for special pages. */
+  readonly label: string | undefined;
+}
+
+export interface Domain {
+  readonly id: number;
+  readonly name: string;
+  readonly type: 'pvh';
+  readonly state: DomainState;
+  readonly shutdownReason: EndReason | undefined;
+  readonly explanation: string | undefined;
+  /** RAM it has now. */
+  readonly memoryBytes: number;
+  readonly maximumMemoryBytes: number;
+  /** What xl mem-set asked for. */
+  readonly targetMemoryBytes: number;
+  readonly vcpus: readonly Vcpu[];
+  /** VM exits so far by SDM name. */
+  readonly exitCounts: ReadonlyMap<string, number>;
+  /** Hypercalls so far by name. */
+  readonly hypercallCounts: ReadonlyMap<string, number>;
+  readonly consoleText: string;
+  p2m(): readonly P2mRange[];
+  channels(): readonly EventChannelView[];
+}
+
+export interface EventChannelView {
+  readonly port: number;
+  readonly state: 'unbound' | 'interdomain' | 'virq' | 'ipi';
+  /** "VIRQ_TIMER", "domain 2 port 3". */
+  readonly detail: string;
+  readonly vcpu: number;
+  readonly pending: boolean;
+  readonly masked: boolean;
+}
+
+/** Registers are named as NASM does, in lower case: 'rax', 'rip', 'rflags', 'cr3', 'efer'. */
+export type RegisterName = string;
+
+export interface SegmentView {
+  readonly name: 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr';
+  readonly selector: number;
+  readonly base: bigint;
+  readonly limit: number;
+  /** In VMCS format, SDM Vol. 3C 24.4.1, Table 24-2. */
+  readonly accessRights: number;
+}
+
+export interface VmcsFieldView {
+  readonly name: string;
+  readonly encoding: number;
+  readonly value: bigint;
+  readonly widthBits: 16 | 32 | 64;
+}
+
+export interface VmcsGroupView {
+  readonly title: string;
+  readonly fields: readonly VmcsFieldView[];
+}
+
+export interface Vcpu {
+  readonly id: number;
+  readonly domain: number;
+  readonly state: VcpuState;
+  readonly pcpu: number | undefined;
+  readonly retired: number;
+  readonly exits: number;
+  /** 'ring 0 long', 'ring 3 long', 'ring 0 protected, no paging', ... */
+  readonly mode: string;
+  readonly codeWidth: 16 | 32 | 64;
+  readonly privilege: number;
+  readonly rip: bigint;
+  register(name: RegisterName): bigint | undefined;
+  /** An error sentence, or undefined if it is done. */
+  setRegister(name: RegisterName, value: bigint): string | undefined;
+  segments(): readonly SegmentView[];
+  /** Fields of the VMCS by group of SDM Vol. 3C chapter 24. */
+  vmcs(): readonly VmcsGroupView[];
+}
+
+export type AddressSpace =
+  | { readonly kind: 'gva'; readonly domain: number; readonly vcpu: number }
+  | { readonly kind: 'gpa'; readonly domain: number }
+  | { readonly kind: 'maddr' };
+
+export interface PeekedMemory {
+  readonly bytes: Uint8Array;
+  /** Parts of `bytes` that are not there (they read as 0), in order, not touching. */
+  readonly holes: readonly { readonly offset: number; readonly lengthBytes: number }[];
+}
+
+/** One entry read on the way from a linear address to machine memory. */
+export interface WalkLevel {
+  readonly table:
+    | 'PML4E'
+    | 'PDPTE'
+    | 'PDE'
+    | 'PTE'
+    | 'EPT PML4E'
+    | 'EPT PDPTE'
+    | 'EPT PDE'
+    | 'EPT PTE';
+  /** Where the entry is: a gpa for the guest's tables, a maddr for EPT. */
+  readonly entryAddress: number;
+  readonly entry: bigint;
+  /** Bits that are set, by name: 'P', 'R/W', 'U/S', 'A', 'D', 'PS', 'XD'; 'R', 'W', 'X'. */
+  readonly bits: readonly string[];
+  /** Of an EPT level: the gpa that is looked up. */
+  readonly gpa: Gpa | undefined;
+}
+
+export interface WalkResult {
+  readonly gva: Gva;
+  readonly levels: readonly WalkLevel[];
+  readonly gpa: Gpa | undefined;
+  readonly maddr: Maddr | undefined;
+  readonly pageBytes: number | undefined;
+  /** Combined: 'rwx', with 'u' or 's'. */
+  readonly permissions: string;
+  /** A sentence: where it leads, or which level stops it and with what. */
+  readonly verdict: string;
+}
+
+/** What is known of a domain's program. */
+export interface ProgramView {
+  readonly entry: number;
+  readonly symbols: readonly ProgramSymbol[];
+  readonly lines: readonly ProgramLine[];
+  readonly notes: readonly string[];
+}
+
+export interface ProgramSymbol {
+  readonly name: string;
+  readonly address: bigint;
+  readonly sizeBytes: number;
+  readonly isFunction: boolean;
+}
+
+export interface ProgramLine {
+  readonly address: bigint;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly isEnd: boolean;
+}
+
+export interface Machine {
+  readonly events: EventStream;
+  readonly breakpoints: BreakpointTable;
+  readonly domains: readonly Domain[];
+  /** Instructions retired by all vCPUs. */
+  readonly retired: number;
+  readonly timeNs: number;
+  /** The vCPU that ran last, or that stopped. */
+  readonly current: { readonly domain: number; readonly vcpu: number };
+  readonly exitInProgress: ExitInProgress | undefined;
+  /**
+   * Runs at most `budget` instructions over all vCPUs. At a breakpoint's address the machine stops
+   * before the instruction; the next run or step executes it. A pending exit is handled first.
+   */
+  run(budget: number): StopReason;
+  step(domain: number, vcpu: number, kind: StepKind): StopReason;
+  /** Never changes anything; `gva` is translated by the vCPU's tables without accessed bits. */
+  peekMemory(space: AddressSpace, address: bigint, lengthBytes: number): PeekedMemory;
+  /** The debugger's write: ignores permissions. An error sentence, or undefined. */
+  pokeMemory(space: AddressSpace, address: bigint, bytes: Uint8Array): string | undefined;
+  walk(domain: number, vcpu: number, address: bigint): WalkResult;
+  /** Symbols and lines of a domain's program. */
+  program(domain: number): ProgramView;
+  /** Runs a toolstack command, 'list', 'mem-set 1 32'; the text it prints. */
+  xl(command: string): XlResult;
+  /** The whole machine; `restore` takes it on a machine of the same configuration. */
+  save(): Uint8Array;
+  restore(snapshot: Uint8Array): void;
+  /** A hash of everything that a guest can ever see, as 16 hexadecimal digits. */
+  stateHash(): string;
+}
+
+export interface XlResult {
+  readonly text: string;
+  readonly ok: boolean;
+}
+
+/** The user's mistake in a configuration or program: a sentence that names place and value. */
+export class MachineConfigError extends Error {
+  override readonly name = 'MachineConfigError';
+}
