@@ -1,0 +1,74 @@
+/**
+ * Domains and their vCPUs as the hypervisor keeps them.
+ */
+import type { LoadedProgram } from '../loader/index.ts';
+import type { DomainConfig, DomainState, EndReason } from '../machine.ts';
+import type { Gfn, Maddr, Mfn } from '../memory/addresses.ts';
+import type { P2m } from './p2m.ts';
+
+/** Number of ports of the 2-level event-channel ABI for 64-bit guests. */
+export const EVENT_CHANNELS = 4096;
+
+export type Channel = { vcpu: number } & (
+  | { readonly state: 'unbound'; readonly remoteDomain: number }
+  | { readonly state: 'interdomain'; readonly remoteDomain: number; readonly remotePort: number }
+  | { readonly state: 'virq'; readonly virq: number }
+  | { readonly state: 'ipi' }
+);
+
+export interface XenVcpu {
+  readonly id: number;
+  readonly domain: XenDomain;
+  /** Where its VMCS is. */
+  readonly vmcs: Maddr;
+  /** Its processor state (cpu/state.ts) while another vCPU is loaded. */
+  readonly window: Uint8Array;
+  state: 'runnable' | 'blocked' | 'offline';
+  /** Time of its pCPU when it last ran, in ns. */
+  clockNs: number;
+  retired: number;
+  exits: number;
+  /** Absolute; undefined: no single-shot timer is set. */
+  timerNs: number | undefined;
+  /** By HVMOP_set_evtchn_upcall_vector; 0: none. */
+  upcallVector: number;
+  /** An upcall by upcallVector that has not been injected. */
+  upcallIsDue: boolean;
+  /** Its vcpu_info, if VCPUOP_register_vcpu_info has moved it out of shared_info. */
+  infoMaddr: Maddr | undefined;
+  pcpu: number | undefined;
+}
+
+export interface XenDomain {
+  readonly id: number;
+  readonly config: DomainConfig;
+  readonly p2m: P2m;
+  readonly program: LoadedProgram;
+  readonly vcpus: XenVcpu[];
+  readonly sharedInfo: Mfn;
+  sharedInfoGfn: Gfn | undefined;
+  /** Vector of HVM_PARAM_CALLBACK_IRQ type 2; 0: none. */
+  callbackVector: number;
+  readonly params: Map<number, bigint>;
+  readonly channels: Map<number, Channel>;
+  state: DomainState;
+  shutdownReason: EndReason | undefined;
+  explanation: string | undefined;
+  pages: number;
+  maximumPages: number;
+  targetPages: number;
+  readonly exitCounts: Map<string, number>;
+  readonly hypercallCounts: Map<string, number>;
+  consoleText: string;
+  /** Names of special frames. */
+  readonly labels: Map<number, string>;
+}
+
+/** Whether its vCPUs may run. */
+export const isRunning = ({ state }: XenDomain): boolean =>
+  state === 'running' || state === 'blocked';
+
+/** Adds one to a counter by name. */
+export const count = (counts: Map<string, number>, name: string): void => {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
+};

@@ -1,0 +1,145 @@
+/**
+ * Event channels of the 2-level ABI: pending bits in shared_info, the upcall in vcpu_info.
+ * Source: Xen public/event_channel.h, public/xen.h (struct shared_info, struct vcpu_info).
+ */
+
+import type { Maddr } from '../memory/addresses.ts';
+import { hostAddressOf } from '../memory/machine-memory.ts';
+import { type Channel, EVENT_CHANNELS, type XenDomain, type XenVcpu } from './domain.ts';
+import { emit, type Hypervisor } from './hypervisor.ts';
+
+export const VIRQ_TIMER = 0;
+export const VIRQ_CONSOLE = 2;
+/** VIRQs that are bound by each vCPU; the others by the domain. */
+const PER_VCPU_VIRQS = new Set([0, 1]);
+export const VIRQ_NAMES: Readonly<Record<number, string>> = {
+  0: 'VIRQ_TIMER',
+  1: 'VIRQ_DEBUG',
+  2: 'VIRQ_CONSOLE',
+  3: 'VIRQ_DOM_EXC',
+};
+export const isPerVcpu = (virq: number): boolean => PER_VCPU_VIRQS.has(virq);
+
+const PENDING = 0x800;
+const MASK = 0xa00;
+const VCPU_INFO_BYTES = 64;
+const UPCALL_PENDING = 0;
+const PENDING_SELECTOR = 8;
+
+const sharedInfo = ({ sharedInfo }: XenDomain): number =>
+  hostAddressOf((sharedInfo * 4096) as Maddr);
+
+/** Host address of a vCPU's vcpu_info. */
+export const vcpuInfoAt = (vcpu: XenVcpu): number =>
+  vcpu.infoMaddr === undefined
+    ? sharedInfo(vcpu.domain) + vcpu.id * VCPU_INFO_BYTES
+    : hostAddressOf(vcpu.infoMaddr);
+
+/** The lowest free port, or undefined; port 0 is never used. */
+export const freePort = ({ channels }: XenDomain): number | undefined => {
+  for (let port = 1; port < EVENT_CHANNELS; port += 1) if (!channels.has(port)) return port;
+  return undefined;
+};
+
+const bitOf = ({ hardware }: Hypervisor, at: number, port: number): boolean =>
+  ((hardware.memory.bytes[at + (port >> 3)] ?? 0) & (1 << (port & 7))) !== 0;
+
+export const isPending = (hypervisor: Hypervisor, domain: XenDomain, port: number): boolean =>
+  bitOf(hypervisor, sharedInfo(domain) + PENDING, port);
+export const isMasked = (hypervisor: Hypervisor, domain: XenDomain, port: number): boolean =>
+  bitOf(hypervisor, sharedInfo(domain) + MASK, port);
+
+/** Marks a port pending, and its vCPU's upcall unless the port is masked or was pending. */
+export const raisePort = (hypervisor: Hypervisor, domain: XenDomain, port: number): void => {
+  if (isPending(hypervisor, domain, port)) return;
+  const { bytes } = hypervisor.hardware.memory;
+  const at = sharedInfo(domain) + PENDING + (port >> 3);
+  bytes[at] = (bytes[at] ?? 0) | (1 << (port & 7));
+  if (!isMasked(hypervisor, domain, port)) notifyVcpu(hypervisor, domain, port);
+};
+
+/** EVTCHNOP_unmask: clears the mask; an event that waited for it is notified now. */
+export const unmaskPort = (hypervisor: Hypervisor, domain: XenDomain, port: number): void => {
+  const { bytes } = hypervisor.hardware.memory;
+  const at = sharedInfo(domain) + MASK + (port >> 3);
+  const wasMasked = isMasked(hypervisor, domain, port);
+  bytes[at] = (bytes[at] ?? 0) & ~(1 << (port & 7));
+  if (wasMasked && isPending(hypervisor, domain, port)) notifyVcpu(hypervisor, domain, port);
+};
+
+const notifyVcpu = (hypervisor: Hypervisor, domain: XenDomain, port: number): void => {
+  const vcpu = domain.vcpus[domain.channels.get(port)?.vcpu ?? 0];
+  if (vcpu === undefined) return;
+  const { bytes } = hypervisor.hardware.memory;
+  const info = vcpuInfoAt(vcpu);
+  const selector = port >> 6;
+  const at = info + PENDING_SELECTOR + (selector >> 3);
+  bytes[at] = (bytes[at] ?? 0) | (1 << (selector & 7));
+  if (bytes[info + UPCALL_PENDING] === 0) {
+    bytes[info + UPCALL_PENDING] = 1;
+    if (vcpu.upcallVector !== 0) vcpu.upcallIsDue = true;
+  }
+  if (vcpu.state === 'blocked') vcpu.state = 'runnable';
+};
+
+/** The interrupt vector that waits for this vCPU, or undefined. */
+export const pendingVector = (hypervisor: Hypervisor, vcpu: XenVcpu): number | undefined => {
+  if (vcpu.upcallVector !== 0) return vcpu.upcallIsDue ? vcpu.upcallVector : undefined;
+  const { callbackVector } = vcpu.domain;
+  if (callbackVector === 0) return undefined;
+  return hypervisor.hardware.memory.bytes[vcpuInfoAt(vcpu) + UPCALL_PENDING] === 0
+    ? undefined
+    : callbackVector;
+};
+
+/** Whether a block would end at once. */
+export const hasPendingUpcall = ({ hardware }: Hypervisor, vcpu: XenVcpu): boolean =>
+  hardware.memory.bytes[vcpuInfoAt(vcpu) + UPCALL_PENDING] !== 0;
+
+/** Raises a VIRQ if the vCPU (or the domain) has bound it. */
+export const raiseVirq = (hypervisor: Hypervisor, vcpu: XenVcpu, virq: number): void => {
+  for (const [port, channel] of vcpu.domain.channels) {
+    const isOwn = channel.vcpu === vcpu.id || !isPerVcpu(virq);
+    if (channel.state === 'virq' && channel.virq === virq && isOwn) {
+      raisePort(hypervisor, vcpu.domain, port);
+      noteChannel(hypervisor, vcpu, port, 'send');
+    }
+  }
+};
+
+/** Closes a port; the other end of an interdomain channel becomes unbound. */
+export const closePort = (hypervisor: Hypervisor, domain: XenDomain, port: number): void => {
+  const channel = domain.channels.get(port);
+  domain.channels.delete(port);
+  const { bytes } = hypervisor.hardware.memory;
+  const at = sharedInfo(domain) + PENDING + (port >> 3);
+  bytes[at] = (bytes[at] ?? 0) & ~(1 << (port & 7));
+  if (channel?.state !== 'interdomain') return;
+  const remote = hypervisor.domains.get(channel.remoteDomain);
+  const other = remote?.channels.get(channel.remotePort);
+  if (remote !== undefined && other !== undefined) {
+    remote.channels.set(channel.remotePort, {
+      state: 'unbound',
+      remoteDomain: domain.id,
+      vcpu: other.vcpu,
+    });
+  }
+};
+
+/** Puts a new channel at the lowest free port. */
+export const openChannel = (domain: XenDomain, channel: Channel): number | undefined => {
+  const port = freePort(domain);
+  if (port !== undefined) domain.channels.set(port, channel);
+  return port;
+};
+
+export const noteChannel = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  port: number,
+  action: 'send' | 'bind' | 'close' | 'upcall',
+): void => {
+  if (hypervisor.events.wants('event-channel')) {
+    emit(hypervisor, vcpu, { kind: 'event-channel', port, action });
+  }
+};

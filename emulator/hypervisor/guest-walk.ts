@@ -1,0 +1,162 @@
+/**
+ * The hypervisor's own walk of a guest's page tables, in software and without a trace: no accessed
+ * bits, no faults. Source: SDM Vol. 3A 4.2 to 4.5 (32-bit, PAE and 4-level paging).
+ */
+import type { WalkLevel, WalkResult } from '../machine.ts';
+import { type Gpa, gfnOf, gva, type Maddr } from '../memory/addresses.ts';
+import { hostAddressOf, type MachineMemory } from '../memory/machine-memory.ts';
+import { type P2m, type P2mEntry, permissionsOf } from './p2m.ts';
+
+export interface PagingState {
+  readonly cr0: bigint;
+  readonly cr3: bigint;
+  readonly cr4: bigint;
+  readonly efer: bigint;
+}
+
+const CR0_PG = 1n << 31n;
+const CR4_PAE = 1n << 5n;
+const EFER_LMA = 1n << 10n;
+const PRESENT = 1n;
+const LARGE = 1n << 7n;
+const XD = 1n << 63n;
+const ADDRESS = 0x000f_ffff_ffff_f000n;
+
+const ENTRY_BITS: readonly (readonly [number, string])[] = [
+  [0, 'P'],
+  [1, 'R/W'],
+  [2, 'U/S'],
+  [3, 'PWT'],
+  [4, 'PCD'],
+  [5, 'A'],
+  [6, 'D'],
+  [7, 'PS'],
+  [8, 'G'],
+  [63, 'XD'],
+];
+
+type TableName = 'PML4E' | 'PDPTE' | 'PDE' | 'PTE';
+
+/** Machine address of a guest-physical one; undefined where there is no readable memory. */
+export const maddrOfGpa = (p2m: P2m, gpa: number): Maddr | undefined => {
+  const { mfn } = p2m.lookup(gfnOf(gpa as Gpa));
+  return mfn === undefined ? undefined : ((mfn * 4096 + (gpa % 4096)) as Maddr);
+};
+
+/** Every level from a linear address to machine memory, with a verdict in words. */
+export const walkGuest = (
+  memory: MachineMemory,
+  p2m: P2m,
+  state: PagingState,
+  address: bigint,
+): WalkResult => {
+  const levels: WalkLevel[] = [];
+  const target = gva(address);
+  const stop = (verdict: string): WalkResult => ({
+    gva: target,
+    levels,
+    gpa: undefined,
+    maddr: undefined,
+    pageBytes: undefined,
+    permissions: '---',
+    verdict,
+  });
+  const finish = (gpa: number, pageBytes: number, rights: Rights, how: string): WalkResult => {
+    const second = p2m.lookup(gfnOf(gpa as Gpa));
+    levels.push(eptLevel(second, gpa));
+    const combined = combine(rights, second);
+    const maddr = maddrOfGpa(p2m, gpa);
+    return {
+      gva: target,
+      levels,
+      gpa: gpa as Gpa,
+      maddr,
+      pageBytes: Math.min(pageBytes, second.pageBytes),
+      permissions: combined,
+      verdict:
+        maddr === undefined
+          ? `${how} leads to gpa 0x${gpa.toString(16)}, which the P2M calls ${second.type}: an access is an EPT violation.`
+          : `${how} leads to gpa 0x${gpa.toString(16)}, machine address 0x${maddr.toString(16)}, ${combined}.`,
+    };
+  };
+  const all: Rights = { write: true, user: true, execute: true };
+  if ((state.cr0 & CR0_PG) === 0n) {
+    return finish(Number(address & 0xffff_ffffn), 4096, all, 'Paging is off; the address');
+  }
+  const long = (state.efer & EFER_LMA) !== 0n;
+  const pae = (state.cr4 & CR4_PAE) !== 0n;
+  if (long && BigInt.asUintN(64, BigInt.asIntN(48, address)) !== target) {
+    return stop(`0x${target.toString(16)} is not canonical: an access is #GP(0) or #SS(0).`);
+  }
+  const names: TableName[] = long
+    ? ['PML4E', 'PDPTE', 'PDE', 'PTE']
+    : pae
+      ? ['PDPTE', 'PDE', 'PTE']
+      : ['PDE', 'PTE'];
+  const indexBits = long || pae ? 9 : 10;
+  const entryBytes = long || pae ? 8 : 4;
+  let table = Number(state.cr3 & (long ? ADDRESS : pae ? 0xffff_ffe0n : 0xffff_f000n));
+  let rights = all;
+  for (const [depth, name] of names.entries()) {
+    const shift = 12 + indexBits * (names.length - 1 - depth);
+    const index = Number((target >> BigInt(shift)) & BigInt(2 ** indexBits - 1));
+    const entryAddress = table + index * entryBytes;
+    const at = maddrOfGpa(p2m, entryAddress);
+    if (at === undefined || at + entryBytes > memory.ramBytes) {
+      const second = p2m.lookup(gfnOf(entryAddress as Gpa));
+      levels.push(eptLevel(second, entryAddress));
+      return stop(
+        `The ${name} would be at gpa 0x${entryAddress.toString(16)}, which is ${second.type}: an EPT violation.`,
+      );
+    }
+    const host = hostAddressOf(at);
+    const entry =
+      entryBytes === 8
+        ? memory.view.getBigUint64(host, true)
+        : BigInt(memory.view.getUint32(host, true));
+    levels.push({
+      table: name,
+      entryAddress,
+      entry,
+      bits: ENTRY_BITS.filter(([bit]) => (entry >> BigInt(bit)) & 1n).map(([, bit]) => bit),
+      gpa: undefined,
+    });
+    if ((entry & PRESENT) === 0n) {
+      return stop(`The ${name} at gpa 0x${entryAddress.toString(16)} is not present: #PF.`);
+    }
+    if (!(pae && !long && name === 'PDPTE')) {
+      rights = {
+        write: rights.write && (entry & 2n) !== 0n,
+        user: rights.user && (entry & 4n) !== 0n,
+        execute: rights.execute && (entry & XD) === 0n,
+      };
+    }
+    const isLarge = (name === 'PDE' || (name === 'PDPTE' && long)) && (entry & LARGE) !== 0n;
+    if (name === 'PTE' || isLarge) {
+      const pageBytes = 2 ** shift;
+      const base = Number(entry & ADDRESS & ~BigInt(pageBytes - 1));
+      return finish(base + Number(target & BigInt(pageBytes - 1)), pageBytes, rights, 'The walk');
+    }
+    table = Number(entry & ADDRESS);
+  }
+  return stop('The walk has no end.');
+};
+
+interface Rights {
+  readonly write: boolean;
+  readonly user: boolean;
+  readonly execute: boolean;
+}
+
+const combine = (rights: Rights, { access }: P2mEntry): string => {
+  const own = (rights.write ? 7n : 5n) & (rights.execute ? 7n : 3n);
+  return `${permissionsOf(own & access)}${rights.user ? 'u' : 's'}`;
+};
+
+const eptLevel = ({ entry, pageBytes, access }: P2mEntry, gpa: number): WalkLevel => ({
+  table: pageBytes === 4096 ? 'EPT PTE' : pageBytes === 2 << 20 ? 'EPT PDE' : 'EPT PDPTE',
+  entryAddress: Math.floor(gpa / 4096),
+  entry,
+  bits: ['R', 'W', 'X'].filter((_, bit) => (access >> BigInt(bit)) & 1n),
+  gpa: gpa as Gpa,
+});

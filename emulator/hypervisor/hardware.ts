@@ -1,0 +1,98 @@
+/**
+ * What the hypervisor asks of the processor: VMX by its instructions, and the run loop of the
+ * engine. The hypervisor is software in root operation; it sees guest state only through the
+ * current VMCS and the registers that VM exits leave alone (general registers, CR2, ...).
+ */
+import type { MachineMemory } from '../memory/machine-memory.ts';
+import type { XenVcpu } from './domain.ts';
+
+/** Why the engine came back. */
+export type EngineStop = 'budget' | 'exit' | 'halted' | 'shutdown' | 'breakpoint' | 'stop';
+
+export interface Hardware {
+  readonly memory: MachineMemory;
+  /** Makes a vCPU the one whose state the processor holds: VMPTRLD, and its registers. */
+  load(vcpu: XenVcpu): void;
+  /** The vCPU that is loaded. */
+  readonly loaded: XenVcpu | undefined;
+  /** VMREAD and VMWRITE on the loaded vCPU's VMCS, by encoding. */
+  read(field: number): bigint;
+  write(field: number, value: bigint): void;
+  /** VMCLEAR of a new region and its revision identifier. */
+  prepareVmcs(vcpu: XenVcpu): void;
+  /** VMLAUNCH or VMRESUME; a sentence if the entry fails. */
+  enter(): string | undefined;
+  /** Runs the entered guest for at most `budget` instructions. */
+  run(budget: number): EngineStop;
+  /** Runs exactly one instruction of the entered guest. */
+  step(): EngineStop;
+  /** Instructions that the last run or step retired. */
+  readonly retired: number;
+  /** The time-stamp counter when the next run starts. */
+  setTsc(value: number): void;
+  /** INVEPT. */
+  invalidateTranslations(): void;
+  /** Machine memory was written by software: decoded code there is stale. */
+  noteWrite(maddr: number, lengthBytes: number): void;
+  /** A slot of the window (cpu/state.ts) of any vCPU, loaded or not. */
+  slot(vcpu: XenVcpu, address: number): bigint;
+  setSlot(vcpu: XenVcpu, address: number, value: bigint): void;
+}
+
+/** Fields used here, by the SDM's names; encodings: SDM Vol. 3D Appendix B. */
+export const FIELD = {
+  VPID: 0x0000,
+  GUEST_ES_SELECTOR: 0x0800,
+  GUEST_CS_SELECTOR: 0x0802,
+  MSR_BITMAPS: 0x2004,
+  EPT_POINTER: 0x201a,
+  GUEST_PHYSICAL_ADDRESS: 0x2400,
+  VMCS_LINK_POINTER: 0x2800,
+  GUEST_IA32_PAT: 0x2804,
+  GUEST_IA32_EFER: 0x2806,
+  GUEST_PDPTE0: 0x280a,
+  PIN_BASED_CONTROLS: 0x4000,
+  PRIMARY_CONTROLS: 0x4002,
+  EXCEPTION_BITMAP: 0x4004,
+  CR3_TARGET_COUNT: 0x400a,
+  EXIT_CONTROLS: 0x400c,
+  ENTRY_CONTROLS: 0x4012,
+  ENTRY_INTERRUPTION_INFORMATION: 0x4016,
+  ENTRY_EXCEPTION_ERROR_CODE: 0x4018,
+  ENTRY_INSTRUCTION_LENGTH: 0x401a,
+  SECONDARY_CONTROLS: 0x401e,
+  EXIT_REASON: 0x4402,
+  EXIT_INTERRUPTION_INFORMATION: 0x4404,
+  EXIT_INTERRUPTION_ERROR_CODE: 0x4406,
+  IDT_VECTORING_INFORMATION: 0x4408,
+  IDT_VECTORING_ERROR_CODE: 0x440a,
+  EXIT_INSTRUCTION_LENGTH: 0x440c,
+  EXIT_INSTRUCTION_INFORMATION: 0x440e,
+  GUEST_ES_LIMIT: 0x4800,
+  GUEST_GDTR_LIMIT: 0x4810,
+  GUEST_IDTR_LIMIT: 0x4812,
+  GUEST_ES_ACCESS_RIGHTS: 0x4814,
+  GUEST_INTERRUPTIBILITY: 0x4824,
+  GUEST_ACTIVITY: 0x4826,
+  CR0_MASK: 0x6000,
+  CR4_MASK: 0x6002,
+  CR0_READ_SHADOW: 0x6004,
+  CR4_READ_SHADOW: 0x6006,
+  EXIT_QUALIFICATION: 0x6400,
+  GUEST_LINEAR_ADDRESS: 0x640a,
+  GUEST_CR0: 0x6800,
+  GUEST_CR3: 0x6802,
+  GUEST_CR4: 0x6804,
+  GUEST_ES_BASE: 0x6806,
+  GUEST_GDTR_BASE: 0x6816,
+  GUEST_IDTR_BASE: 0x6818,
+  GUEST_DR7: 0x681a,
+  GUEST_RSP: 0x681c,
+  GUEST_RIP: 0x681e,
+  GUEST_RFLAGS: 0x6820,
+  GUEST_PENDING_DEBUG: 0x6822,
+} as const;
+
+export const INTERRUPT_WINDOW_EXITING = 1n << 2n;
+export const ENTRY_IA32E_GUEST = 1n << 9n;
+export const RFLAGS_IF = 1n << 9n;

@@ -1,0 +1,161 @@
+/**
+ * The hypervisor's services for exits, hypercalls and the toolstack: guest memory, events,
+ * the end of domains, the time.
+ */
+import { CR0, CR3, CR4, EFER } from '../cpu/state.ts';
+import type { EventStream, MachineEvent } from '../events.ts';
+import type { EndReason } from '../machine.ts';
+import type { Maddr } from '../memory/addresses.ts';
+import { hostAddressOf } from '../memory/machine-memory.ts';
+import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
+import type { Frames } from './frames.ts';
+import { maddrOfGpa, type PagingState, walkGuest } from './guest-walk.ts';
+import { FIELD, type Hardware } from './hardware.ts';
+
+type Distributed<T> = T extends MachineEvent
+  ? Omit<T, 'domain' | 'vcpu' | 'retired' | 'timeNs' | 'rip'>
+  : never;
+/** An event without the parts that every event has. */
+export type EventBody = Distributed<MachineEvent>;
+
+export interface Hypervisor {
+  readonly hardware: Hardware;
+  readonly frames: Frames;
+  readonly events: EventStream;
+  readonly domains: Map<number, XenDomain>;
+  readonly console: (domain: number, text: string) => void;
+  /** Set when an observer asked to stop, or a domain ended. */
+  stopRequest: StopRequest | undefined;
+  /** Time of the pCPU that runs. */
+  nowNs: number;
+  /** A scheduling decision is due: the current vCPU gives up its turn. */
+  yieldRequested: boolean;
+}
+
+export type StopRequest =
+  | { readonly why: 'event'; readonly event: MachineEvent }
+  | { readonly why: 'end'; readonly domain: number };
+
+export const RIP_FIELD = FIELD.GUEST_RIP;
+
+/** Emits an event of a vCPU; a listener that says 'stop' stops the machine. */
+export const emit = (hypervisor: Hypervisor, vcpu: XenVcpu, body: EventBody): void => {
+  const event = {
+    ...body,
+    domain: vcpu.domain.id,
+    vcpu: vcpu.id,
+    retired: vcpu.retired,
+    timeNs: hypervisor.nowNs,
+    rip: hypervisor.hardware.loaded === vcpu ? hypervisor.hardware.read(RIP_FIELD) : 0n,
+  } as MachineEvent;
+  if (hypervisor.events.emit(event) === 'stop') hypervisor.stopRequest ??= { why: 'event', event };
+};
+
+/** The state that decides how a vCPU's addresses are translated. */
+export const pagingOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): PagingState => ({
+  cr0: hardware.slot(vcpu, CR0),
+  cr3: hardware.slot(vcpu, CR3),
+  cr4: hardware.slot(vcpu, CR4),
+  efer: hardware.slot(vcpu, EFER),
+});
+
+/** Runs over the pieces of a range of linear addresses; false at the first that is not mapped. */
+const eachPiece = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  address: bigint,
+  lengthBytes: number,
+  use: (maddr: Maddr, offset: number, pieceBytes: number) => void,
+): boolean => {
+  const paging = pagingOf(hypervisor, vcpu);
+  const { memory } = hypervisor.hardware;
+  for (let offset = 0; offset < lengthBytes; ) {
+    const at = address + BigInt(offset);
+    const { maddr } = walkGuest(memory, vcpu.domain.p2m, paging, at);
+    if (maddr === undefined || maddr >= memory.ramBytes) return false;
+    const pieceBytes = Math.min(lengthBytes - offset, 4096 - (maddr % 4096));
+    use(maddr, offset, pieceBytes);
+    offset += pieceBytes;
+  }
+  return true;
+};
+
+/** copy_from_guest: undefined if a part is not mapped. */
+export const copyFromGuest = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  address: bigint,
+  lengthBytes: number,
+): Uint8Array | undefined => {
+  const bytes = new Uint8Array(lengthBytes);
+  const done = eachPiece(hypervisor, vcpu, address, lengthBytes, (maddr, offset, pieceBytes) => {
+    const host = hostAddressOf(maddr);
+    bytes.set(hypervisor.hardware.memory.bytes.subarray(host, host + pieceBytes), offset);
+  });
+  return done ? bytes : undefined;
+};
+
+/** copy_to_guest: false if a part is not mapped. */
+export const copyToGuest = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  address: bigint,
+  bytes: Uint8Array,
+): boolean =>
+  eachPiece(hypervisor, vcpu, address, bytes.length, (maddr, offset, pieceBytes) =>
+    writeMaddr(hypervisor, maddr, bytes.subarray(offset, offset + pieceBytes)),
+  );
+
+/** Writes machine memory and tells the engine. */
+export const writeMaddr = ({ hardware }: Hypervisor, maddr: number, bytes: Uint8Array): void => {
+  hardware.memory.bytes.set(bytes, hostAddressOf(maddr as Maddr));
+  hardware.noteWrite(maddr, bytes.length);
+};
+
+/** Writes guest-physical memory of a domain; false where there is none. */
+export const writeGpa = (
+  hypervisor: Hypervisor,
+  domain: XenDomain,
+  gpa: number,
+  bytes: Uint8Array,
+): boolean => {
+  for (let offset = 0; offset < bytes.length; ) {
+    const maddr = maddrOfGpa(domain.p2m, gpa + offset);
+    if (maddr === undefined) return false;
+    const pieceBytes = Math.min(bytes.length - offset, 4096 - (maddr % 4096));
+    writeMaddr(hypervisor, maddr, bytes.subarray(offset, offset + pieceBytes));
+    offset += pieceBytes;
+  }
+  return true;
+};
+
+/** domain_shutdown and domain_crash: ends a domain with a reason and a sentence. */
+export const endDomain = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  reason: EndReason,
+  explanation: string,
+): void => {
+  const { domain } = vcpu;
+  if (!isRunning(domain) && domain.state !== 'paused') return;
+  const crashed = reason === 'crash' || reason === 'triple-fault';
+  domain.state = crashed ? 'crashed' : reason === 'destroyed' ? 'destroyed' : 'shutdown';
+  domain.shutdownReason = reason;
+  domain.explanation = explanation;
+  hypervisor.stopRequest ??= { why: 'end', domain: domain.id };
+  hypervisor.yieldRequested = true;
+  if (hypervisor.events.wants('domain')) {
+    emit(hypervisor, vcpu, { kind: 'domain', state: domain.state, reason });
+  }
+};
+
+/** Console output of a domain. */
+export const printConsole = (hypervisor: Hypervisor, vcpu: XenVcpu, text: string): void => {
+  vcpu.domain.consoleText += text;
+  hypervisor.console(vcpu.domain.id, text);
+  if (hypervisor.events.wants('console')) emit(hypervisor, vcpu, { kind: 'console', text });
+};
+
+/** DOMID_SELF or the caller's own number names the caller; undefined for any other. */
+export const selfOf = (caller: XenVcpu, domid: number): XenDomain | undefined =>
+  domid === 0x7ff0 || domid === caller.domain.id ? caller.domain : undefined;
