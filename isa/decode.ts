@@ -114,7 +114,8 @@ const translate = (iced: IcedInstruction, codeWidth: 16 | 32 | 64): DecodedInstr
   }
   const condition = iced.conditionCode;
   return {
-    definition: facts.definition,
+    // SSE's MOVSD and CMPSD share their names with the string instructions.
+    definition: operands.some(isVector) ? undefined : facts.definition,
     mnemonic: facts.mnemonic,
     code: iced.code,
     lengthBytes: iced.length,
@@ -130,6 +131,8 @@ const translate = (iced: IcedInstruction, codeWidth: 16 | 32 | 64): DecodedInstr
     },
   };
 };
+
+const isVector = ({ kind }: Operand): boolean => kind === 'xmm' || kind === 'mmx' || kind === 'st';
 
 /** The operand size: of operand 0 if it has one, else the opcode's, else of another operand. */
 const formWidth = (operands: readonly Operand[], facts: CodeFacts, codeWidth: number): Width => {
