@@ -1,0 +1,159 @@
+/**
+ * RDMSR and WRMSR of what the MSR bitmap does not pass: Xen's hypercall page, EFER, and unknown
+ * MSRs, which are #GP(0). Sources: SDM Vol. 4; Xen public/arch-x86/cpuid.h (leaf 0x4000_0002).
+ */
+import {
+  APIC_BASE,
+  CSTAR,
+  FS,
+  GS,
+  KERNEL_GS_BASE,
+  LSTAR,
+  MISC_ENABLE,
+  SFMASK,
+  STAR,
+  SYSENTER_CS,
+  SYSENTER_EIP,
+  SYSENTER_ESP,
+  segmentBase,
+  TSC_AUX,
+} from '../../cpu/state.ts';
+import { HYPERCALL_PAGE_MSR } from '../cpuid-policy.ts';
+import { FIELD } from '../hardware.ts';
+import { writeGpa } from '../hypervisor.ts';
+import {
+  advance,
+  advanceStep,
+  type ExitContext,
+  type ExitHandler,
+  hex,
+  injectException,
+  readField,
+  readGeneral,
+  step,
+  writeField,
+  writeGeneral,
+} from './exit.ts';
+
+const GP = 13;
+const EFER = 0xc000_0080;
+const TIME_STAMP_COUNTER = 0x10;
+const MICROCODE = 0x8b;
+const PAT = 0x277;
+const EFER_LMA = 1n << 10n;
+const EFER_LME = 1n << 8n;
+/** SCE, LME, LMA, NXE. */
+const EFER_DEFINED = 0xd01n;
+const CR0_PG = 1n << 31n;
+
+/** MSRs that the guest owns: their slots in the processor's state. */
+const SLOTS: Readonly<Record<number, number>> = {
+  27: APIC_BASE,
+  372: SYSENTER_CS,
+  373: SYSENTER_ESP,
+  374: SYSENTER_EIP,
+  416: MISC_ENABLE,
+  3221225601: STAR,
+  3221225602: LSTAR,
+  3221225603: CSTAR,
+  3221225604: SFMASK,
+  3221225728: segmentBase(FS),
+  3221225729: segmentBase(GS),
+  3221225730: KERNEL_GS_BASE,
+  3221225731: TSC_AUX,
+};
+/** Those whose value is an address that must be canonical. */
+const ADDRESSES = new Set([
+  0x175, 0x176, 0xc000_0082, 0xc000_0083, 0xc000_0100, 0xc000_0101, 0xc000_0102,
+]);
+
+const numberOf = (context: ExitContext): number => Number(readGeneral(context, 1) & 0xffff_ffffn);
+
+const readMsr = (context: ExitContext, msr: number): bigint | undefined => {
+  const { hypervisor, vcpu } = context;
+  const slot = SLOTS[msr];
+  if (slot !== undefined) return hypervisor.hardware.slot(vcpu, slot);
+  if (msr === EFER) return readField(context, FIELD.GUEST_IA32_EFER);
+  if (msr === PAT) return readField(context, FIELD.GUEST_IA32_PAT);
+  if (msr === TIME_STAMP_COUNTER) return BigInt(hypervisor.nowNs);
+  return msr === MICROCODE ? 0n : undefined;
+};
+
+/** Whether the MSR takes the value. */
+const writeMsr = (context: ExitContext, msr: number, value: bigint): boolean => {
+  const { hypervisor, vcpu } = context;
+  if (ADDRESSES.has(msr) && BigInt.asUintN(64, BigInt.asIntN(48, value)) !== value) return false;
+  if (msr === HYPERCALL_PAGE_MSR) return fillHypercallPage(context, value);
+  if (msr === EFER) return writeEfer(context, value);
+  if (msr === PAT) {
+    writeField(context, FIELD.GUEST_IA32_PAT, value);
+    return true;
+  }
+  const slot = SLOTS[msr];
+  if (slot !== undefined) hypervisor.hardware.setSlot(vcpu, slot, value);
+  return slot !== undefined || msr === MICROCODE;
+};
+
+const writeEfer = (context: ExitContext, value: bigint): boolean => {
+  const old = readField(context, FIELD.GUEST_IA32_EFER);
+  const isPaging = (readField(context, FIELD.GUEST_CR0) & CR0_PG) !== 0n;
+  if ((value & ~EFER_DEFINED) !== 0n) return false;
+  if (isPaging && ((value ^ old) & EFER_LME) !== 0n) return false;
+  writeField(context, FIELD.GUEST_IA32_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
+  context.hypervisor.hardware.invalidateTranslations();
+  return true;
+};
+
+/** 32 bytes a hypercall: `mov eax, number; vmcall; ret`, or `ud2` for iret (Xen, vmx_init_hypercall_page). */
+const fillHypercallPage = ({ hypervisor, vcpu }: ExitContext, value: bigint): boolean => {
+  const page = new Uint8Array(4096).fill(0xcc);
+  for (let number = 0; number < 128; number += 1) {
+    page.set([0xb8, number, 0, 0, 0, 0x0f, 0x01, 0xc1, 0xc3], number * 32);
+  }
+  page.set([0x0f, 0x0b], 23 * 32);
+  // The low 12 bits number the page; there is one.
+  if ((value & 0xfffn) !== 0n) return false;
+  const gpa = Number(value);
+  return writeGpa(hypervisor, vcpu.domain, gpa, page);
+};
+
+export const rdmsr: ExitHandler = {
+  number: 31,
+  name: 'RDMSR',
+  *handle(context) {
+    const msr = numberOf(context);
+    yield step('Look the MSR up', () => `ECX = ${hex(msr)}`);
+    const value = readMsr(context, msr);
+    if (value === undefined) {
+      yield step('Inject #GP(0)', () => `there is no MSR ${hex(msr)}`);
+      injectException(context, GP, 0);
+      return;
+    }
+    yield step('Set EDX:EAX', () => hex(value));
+    writeGeneral(context, 0, value & 0xffff_ffffn);
+    writeGeneral(context, 2, value >> 32n);
+    yield advanceStep(context);
+    advance(context);
+  },
+};
+
+export const wrmsr: ExitHandler = {
+  number: 32,
+  name: 'WRMSR',
+  *handle(context) {
+    const msr = numberOf(context);
+    const value =
+      ((readGeneral(context, 2) & 0xffff_ffffn) << 32n) | (readGeneral(context, 0) & 0xffff_ffffn);
+    yield step(
+      msr === HYPERCALL_PAGE_MSR ? 'Fill the hypercall page' : 'Write the MSR',
+      () => `MSR ${hex(msr)} = ${hex(value)}`,
+    );
+    if (!writeMsr(context, msr, value)) {
+      yield step('Inject #GP(0)', () => `MSR ${hex(msr)} does not take ${hex(value)}`);
+      injectException(context, GP, 0);
+      return;
+    }
+    yield advanceStep(context);
+    advance(context);
+  },
+};

@@ -1,0 +1,88 @@
+/**
+ * Exits that take one step: the interrupt window, exceptions that are handed back, instructions
+ * that a guest without nested virtualization does not have, cache flushes.
+ */
+import { FIELD, INTERRUPT_WINDOW_EXITING } from '../hardware.ts';
+import {
+  advance,
+  advanceStep,
+  type ExitContext,
+  type ExitHandler,
+  type ExitSteps,
+  hex,
+  injectException,
+  readField,
+  step,
+  writeField,
+} from './exit.ts';
+
+const UD = 6;
+
+/** The guest can take interrupts now; VM entry injects the one that waits. */
+export const interruptWindow: ExitHandler = {
+  number: 7,
+  name: 'INTERRUPT_WINDOW',
+  *handle(context) {
+    yield step(
+      'Close the interrupt window',
+      () => 'the interrupt that waits is injected by VM entry',
+    );
+    const controls = readField(context, FIELD.PRIMARY_CONTROLS);
+    writeField(context, FIELD.PRIMARY_CONTROLS, controls & ~INTERRUPT_WINDOW_EXITING);
+  },
+};
+
+/** An exception that the bitmap intercepts goes back to the guest unchanged. */
+export const exception: ExitHandler = {
+  number: 0,
+  name: 'EXCEPTION_NMI',
+  *handle(context) {
+    const information = readField(context, FIELD.EXIT_INTERRUPTION_INFORMATION);
+    yield step('Hand the exception back', () => `vector ${information & 0xffn}`);
+    writeField(context, FIELD.ENTRY_INTERRUPTION_INFORMATION, information & ~(1n << 12n));
+    const errorCode = readField(context, FIELD.EXIT_INTERRUPTION_ERROR_CODE);
+    writeField(context, FIELD.ENTRY_EXCEPTION_ERROR_CODE, errorCode);
+    const length = readField(context, FIELD.EXIT_INSTRUCTION_LENGTH);
+    writeField(context, FIELD.ENTRY_INSTRUCTION_LENGTH, length);
+  },
+};
+
+const skipping = (number: number, name: string, what: string): ExitHandler => ({
+  number,
+  name,
+  *handle(context: ExitContext): ExitSteps {
+    yield step('Do nothing', () => what);
+    yield advanceStep(context);
+    advance(context);
+  },
+});
+
+export const invd = skipping(13, 'INVD', 'caches are not simulated');
+export const wbinvd = skipping(54, 'WBINVD', 'caches are not simulated');
+
+const undefinedInstruction = (number: number, name: string): ExitHandler => ({
+  number,
+  name,
+  *handle(context: ExitContext): ExitSteps {
+    const rip = readField(context, FIELD.GUEST_RIP);
+    yield step('Inject #UD', () => `the instruction at ${hex(rip)} is not offered to this domain`);
+    injectException(context, UD);
+  },
+});
+
+/** VMX instructions and XSETBV. */
+export const notOffered: readonly ExitHandler[] = [
+  undefinedInstruction(19, 'VMCLEAR'),
+  undefinedInstruction(20, 'VMLAUNCH'),
+  undefinedInstruction(21, 'VMPTRLD'),
+  undefinedInstruction(22, 'VMPTRST'),
+  undefinedInstruction(23, 'VMREAD'),
+  undefinedInstruction(24, 'VMRESUME'),
+  undefinedInstruction(25, 'VMWRITE'),
+  undefinedInstruction(26, 'VMXOFF'),
+  undefinedInstruction(27, 'VMXON'),
+  undefinedInstruction(50, 'INVEPT'),
+  undefinedInstruction(53, 'INVVPID'),
+  undefinedInstruction(55, 'XSETBV'),
+  undefinedInstruction(59, 'VMFUNC'),
+];

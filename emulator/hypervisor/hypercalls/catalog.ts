@@ -1,0 +1,127 @@
+/**
+ * Every hypercall, and the names of those numbers that have none here.
+ * Source: Xen public/xen.h, __HYPERVISOR_ numbers.
+ */
+import { consoleIo } from './console-io.ts';
+import {
+  eventChannelAllocUnbound,
+  eventChannelBindInterdomain,
+  eventChannelBindIpi,
+  eventChannelBindVcpu,
+  eventChannelBindVirq,
+} from './event-channel-bind.ts';
+import { eventChannelClose, eventChannelStatus, eventChannelUnmask } from './event-channel-port.ts';
+import { eventChannelSend } from './event-channel-send.ts';
+import { hvmGetParam, hvmSetParam, hvmSetUpcallVector } from './hvm-op.ts';
+import type { Hypercall } from './hypercall.ts';
+import { memoryAddToPhysmap } from './memory-add-to-physmap.ts';
+import { memoryDecreaseReservation } from './memory-decrease-reservation.ts';
+import { memoryPopulatePhysmap } from './memory-populate-physmap.ts';
+import {
+  memoryCurrentReservation,
+  memoryMaximumReservation,
+  memoryMemoryMap,
+} from './memory-queries.ts';
+import { schedBlock, schedShutdown, schedYield } from './sched-op.ts';
+import {
+  vcpuIsUp,
+  vcpuRegisterInfo,
+  vcpuSetSingleshotTimer,
+  vcpuStopPeriodicTimer,
+  vcpuStopSingleshotTimer,
+} from './vcpu-op.ts';
+import {
+  xenVersionCapabilities,
+  xenVersionChangeSet,
+  xenVersionExtra,
+  xenVersionFeatures,
+  xenVersionPageSize,
+  xenVersionVersion,
+} from './xen-version.ts';
+
+export const HYPERCALLS: readonly Hypercall[] = [
+  consoleIo,
+  eventChannelAllocUnbound,
+  eventChannelBindInterdomain,
+  eventChannelBindIpi,
+  eventChannelBindVcpu,
+  eventChannelBindVirq,
+  eventChannelClose,
+  eventChannelSend,
+  eventChannelStatus,
+  eventChannelUnmask,
+  hvmGetParam,
+  hvmSetParam,
+  hvmSetUpcallVector,
+  memoryAddToPhysmap,
+  memoryCurrentReservation,
+  memoryDecreaseReservation,
+  memoryMaximumReservation,
+  memoryMemoryMap,
+  memoryPopulatePhysmap,
+  schedBlock,
+  schedShutdown,
+  schedYield,
+  vcpuIsUp,
+  vcpuRegisterInfo,
+  vcpuSetSingleshotTimer,
+  vcpuStopPeriodicTimer,
+  vcpuStopSingleshotTimer,
+  xenVersionCapabilities,
+  xenVersionChangeSet,
+  xenVersionExtra,
+  xenVersionFeatures,
+  xenVersionPageSize,
+  xenVersionVersion,
+];
+
+/** Names by number. */
+export const HYPERCALL_NAMES: Readonly<Record<number, string>> = {
+  0: 'set_trap_table',
+  1: 'mmu_update',
+  2: 'set_gdt',
+  3: 'stack_switch',
+  4: 'set_callbacks',
+  5: 'fpu_taskswitch',
+  7: 'platform_op',
+  8: 'set_debugreg',
+  9: 'get_debugreg',
+  10: 'update_descriptor',
+  12: 'memory_op',
+  13: 'multicall',
+  14: 'update_va_mapping',
+  15: 'set_timer_op',
+  17: 'xen_version',
+  18: 'console_io',
+  20: 'grant_table_op',
+  21: 'vm_assist',
+  23: 'iret',
+  24: 'vcpu_op',
+  26: 'mmuext_op',
+  29: 'sched_op',
+  30: 'callback_op',
+  31: 'xenoprof_op',
+  32: 'event_channel_op',
+  33: 'physdev_op',
+  34: 'hvm_op',
+  35: 'sysctl',
+  36: 'domctl',
+  39: 'xenpmu_op',
+  40: 'dm_op',
+};
+
+const byKey = new Map(HYPERCALLS.map((one) => [keyOf(one.number, one.command), one]));
+const numbersWithCommands = new Set(
+  HYPERCALLS.filter(({ command }) => command !== undefined).map(({ number }) => number),
+);
+
+function keyOf(number: number, command: number | undefined): string {
+  return command === undefined ? `${number}` : `${number}.${command}`;
+}
+
+/** Whether the first argument of this hypercall is a command. */
+export const hasCommands = (number: number): boolean => numbersWithCommands.has(number);
+
+/** The definition, or undefined: -ENOSYS. */
+export const findHypercall = (number: number, command: number): Hypercall | undefined =>
+  byKey.get(keyOf(number, hasCommands(number) ? command : undefined));

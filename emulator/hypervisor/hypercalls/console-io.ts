@@ -1,0 +1,35 @@
+/**
+ * Writes to the hypervisor's console, or reads what was typed there (nothing is).
+ *
+ * Errors: EFAULT if the text is not readable, ENOSYS for another command.
+ */
+import { copyFromGuest, printConsole } from '../hypervisor.ts';
+import { defineHypercall } from './hypercall.ts';
+
+const CONSOLEIO_write = 0n;
+const CONSOLEIO_read = 1n;
+/** A text longer than this is cut. */
+const MAXIMUM_BYTES = 1 << 20;
+
+const latin1 = (bytes: Uint8Array): string => {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+};
+
+export const consoleIo = defineHypercall({
+  name: 'console_io',
+  number: 18,
+  title: 'Write to the console',
+  source: 'Xen public/xen.h, HYPERVISOR_console_io',
+
+  handle({ hypervisor, vcpu, args: [command, count = 0n, buffer = 0n] }) {
+    if (command === CONSOLEIO_read) return 0;
+    if (command !== CONSOLEIO_write) return 'ENOSYS';
+    const lengthBytes = Math.min(Number(count & 0xffff_ffffn), MAXIMUM_BYTES);
+    const bytes = copyFromGuest(hypervisor, vcpu, buffer, lengthBytes);
+    if (bytes === undefined) return 'EFAULT';
+    printConsole(hypervisor, vcpu, latin1(bytes));
+    return 0;
+  },
+});

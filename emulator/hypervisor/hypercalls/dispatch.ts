@@ -1,0 +1,116 @@
+/**
+ * Finds a hypercall by its registers, copies its argument in, runs it, copies changes back.
+ * Registers: Xen public/arch-x86/xen-x86_64.h and xen-x86_32.h, "Hypercall interface".
+ */
+import { CODE_WIDTH, CPL, registerSlot } from '../../cpu/state.ts';
+import { count, type XenVcpu } from '../domain.ts';
+import { copyFromGuest, copyToGuest, emit, type Hypervisor } from '../hypervisor.ts';
+import { findHypercall, HYPERCALL_NAMES, hasCommands } from './catalog.ts';
+import {
+  ERRORS,
+  type Hypercall,
+  type HypercallContext,
+  type HypercallResult,
+  placeFields,
+  readNumber,
+  writeNumber,
+} from './hypercall.ts';
+
+export interface HypercallRequest {
+  readonly number: number;
+  /** 'memory_op'. */
+  readonly name: string;
+  readonly definition: Hypercall | undefined;
+  readonly context: HypercallContext;
+  readonly fields: Record<string, bigint>;
+  /** Set if the argument structure is not readable. */
+  readonly fault: boolean;
+}
+
+const LONG_ARGUMENTS = [7, 6, 2, 10, 8];
+const PROTECTED_ARGUMENTS = [3, 1, 2, 6, 7];
+/** Commands of memory_op: the bits above are a continuation's, MEMOP_EXTENT_SHIFT. */
+const COMMAND_MASK = 0x3fn;
+const MEMORY_OP = 12;
+
+/** Reads what the guest asks for. */
+export const decodeHypercall = (hypervisor: Hypervisor, vcpu: XenVcpu): HypercallRequest => {
+  const { hardware } = hypervisor;
+  const isLong = Number(hardware.slot(vcpu, CODE_WIDTH) & 0xffff_ffffn) === 64;
+  const cut = (value: bigint): bigint => (isLong ? value : value & 0xffff_ffffn);
+  const args = (isLong ? LONG_ARGUMENTS : PROTECTED_ARGUMENTS).map((register) =>
+    cut(hardware.slot(vcpu, registerSlot(register))),
+  );
+  const number = Number(hardware.slot(vcpu, registerSlot(0)) & 0xffff_ffffn);
+  const first = args[0] ?? 0n;
+  const command = Number((number === MEMORY_OP ? first & COMMAND_MASK : first) & 0xffff_ffffn);
+  const definition = findHypercall(number, command);
+  const context: HypercallContext = { hypervisor, vcpu, args, wordBytes: isLong ? 8 : 4 };
+  const fields: Record<string, bigint> = {};
+  let fault = false;
+  if (definition?.argument !== undefined) {
+    const placed = placeFields(definition.argument, context.wordBytes);
+    const address = args[definition.argumentIndex ?? 1] ?? 0n;
+    const bytes = copyFromGuest(hypervisor, vcpu, address, placed.bytes);
+    fault = bytes === undefined;
+    for (const field of placed.fields) {
+      fields[field.name] = bytes === undefined ? 0n : readNumber(bytes, field.offset, field.bytes);
+    }
+  }
+  const name = HYPERCALL_NAMES[number] ?? `hypercall ${number}`;
+  return { number, name, definition, context, fields, fault };
+};
+
+/** Runs it; the value for RAX. */
+export const performHypercall = (request: HypercallRequest): bigint => {
+  const { definition, context, fields, fault } = request;
+  const { hypervisor, vcpu } = context;
+  count(vcpu.domain.hypercallCounts, request.name);
+  if (hypervisor.hardware.slot(vcpu, CPL) & 3n) return resultValue('EPERM');
+  if (definition === undefined) return resultValue('ENOSYS');
+  if (fault) return resultValue('EFAULT');
+  const before = { ...fields };
+  const result = definition.handle(context, fields);
+  const isChanged = Object.keys(fields).some((name) => fields[name] !== before[name]);
+  if (isChanged && !writeBack(request)) return resultValue('EFAULT');
+  return resultValue(result);
+};
+
+const writeBack = ({ definition, context, fields }: HypercallRequest): boolean => {
+  const { hypervisor, vcpu, args, wordBytes } = context;
+  const placed = placeFields(definition?.argument ?? {}, wordBytes);
+  const address = args[definition?.argumentIndex ?? 1] ?? 0n;
+  const bytes = copyFromGuest(hypervisor, vcpu, address, placed.bytes);
+  if (bytes === undefined) return false;
+  for (const field of placed.fields) {
+    writeNumber(bytes, field.offset, field.bytes, fields[field.name] ?? 0n);
+  }
+  return copyToGuest(hypervisor, vcpu, address, bytes);
+};
+
+const resultValue = (result: HypercallResult): bigint =>
+  BigInt.asUintN(64, typeof result === 'string' ? -BigInt(ERRORS[result]) : BigInt(result));
+
+/** 'memory_op XENMEM_decrease_reservation'. */
+export const hypercallText = ({ name, definition, number, context }: HypercallRequest): string => {
+  if (definition === undefined) {
+    return hasCommands(number) ? `${name}, command ${context.args[0] ?? 0n}` : name;
+  }
+  return definition.command === undefined ? name : `${name} ${definition.name}`;
+};
+
+/** Tells of a hypercall; `result` is there once it has returned. */
+export const noteHypercall = (request: HypercallRequest, result: bigint | undefined): void => {
+  const { context, number, name, definition, fields } = request;
+  if (!context.hypervisor.events.wants('hypercall')) return;
+  emit(context.hypervisor, context.vcpu, {
+    kind: 'hypercall',
+    number,
+    name,
+    operation: definition?.command === undefined ? undefined : definition.name,
+    args: context.args,
+    decoded: definition?.argument === undefined ? undefined : { ...fields },
+    result,
+    stage: result === undefined ? 'call' : 'return',
+  });
+};

@@ -1,0 +1,59 @@
+/**
+ * Closes, unmasks and tells of a port. Source: Xen public/event_channel.h.
+ */
+import { closePort, noteChannel, unmaskPort } from '../event-channels.ts';
+import { selfOf } from '../hypervisor.ts';
+import { defineHypercall } from './hypercall.ts';
+
+const common = { number: 32, source: 'Xen public/event_channel.h' } as const;
+
+export const eventChannelClose = defineHypercall({
+  ...common,
+  name: 'EVTCHNOP_close',
+  command: 3,
+  title: 'Close a port',
+  argument: { port: 'u32' },
+  handle({ hypervisor, vcpu }, { port }) {
+    if (!vcpu.domain.channels.has(Number(port))) return 'EINVAL';
+    closePort(hypervisor, vcpu.domain, Number(port));
+    noteChannel(hypervisor, vcpu, Number(port), 'close');
+    return 0;
+  },
+});
+
+export const eventChannelUnmask = defineHypercall({
+  ...common,
+  name: 'EVTCHNOP_unmask',
+  command: 9,
+  title: 'Unmask a port',
+  argument: { port: 'u32' },
+  handle({ hypervisor, vcpu }, { port }) {
+    if (!vcpu.domain.channels.has(Number(port))) return 'EINVAL';
+    unmaskPort(hypervisor, vcpu.domain, Number(port));
+    return 0;
+  },
+});
+
+/** EVTCHNSTAT_ numbers. */
+const STATUS = { unbound: 1n, interdomain: 2n, virq: 4n, ipi: 5n } as const;
+
+export const eventChannelStatus = defineHypercall({
+  ...common,
+  name: 'EVTCHNOP_status',
+  command: 5,
+  title: 'Tell what a port is bound to',
+  argument: { dom: 'u16', port: 'u32', status: 'u32', vcpu: 'u32', first: 'u32', second: 'u32' },
+  handle({ vcpu }, fields) {
+    const domain = selfOf(vcpu, Number(fields.dom));
+    if (domain === undefined) return 'EPERM';
+    const channel = domain.channels.get(Number(fields.port));
+    fields.status = channel === undefined ? 0n : STATUS[channel.state];
+    fields.vcpu = BigInt(channel?.vcpu ?? 0);
+    if (channel?.state === 'virq') fields.first = BigInt(channel.virq);
+    if (channel?.state === 'unbound' || channel?.state === 'interdomain') {
+      fields.first = BigInt(channel.remoteDomain);
+    }
+    if (channel?.state === 'interdomain') fields.second = BigInt(channel.remotePort);
+    return 0;
+  },
+});

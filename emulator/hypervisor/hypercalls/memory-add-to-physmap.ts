@@ -1,0 +1,42 @@
+/**
+ * Puts the shared_info page at a gfn of the guest's choice. RAM that was there is freed.
+ *
+ * Errors: EINVAL for a space that is not there, EPERM for another domain.
+ */
+import type { Gfn } from '../../memory/addresses.ts';
+import { selfOf } from '../hypervisor.ts';
+import { MAXIMUM_GFN } from '../p2m.ts';
+import { defineHypercall } from './hypercall.ts';
+import { changeP2m } from './memory-reservation.ts';
+
+const XENMAPSPACE_shared_info = 0n;
+
+export const memoryAddToPhysmap = defineHypercall({
+  name: 'XENMEM_add_to_physmap',
+  number: 12,
+  command: 7,
+  title: "Put a page of the hypervisor's into the P2M",
+  source: 'Xen public/memory.h',
+  argument: { domid: 'u16', size: 'u16', space: 'u32', idx: 'ulong', gpfn: 'ulong' },
+
+  handle({ hypervisor, vcpu }, { domid, space, idx, gpfn }) {
+    const domain = selfOf(vcpu, Number(domid));
+    if (domain === undefined) return 'EPERM';
+    if (space !== XENMAPSPACE_shared_info || idx !== 0n || gpfn >= MAXIMUM_GFN) return 'EINVAL';
+    const gfn = Number(gpfn) as Gfn;
+    const old = domain.p2m.lookup(gfn);
+    if (old.type === 'special') return gfn === domain.sharedInfoGfn ? 0 : 'EINVAL';
+    if (domain.sharedInfoGfn !== undefined) {
+      changeP2m(hypervisor, vcpu, domain.sharedInfoGfn, 'hole', undefined);
+      domain.labels.delete(domain.sharedInfoGfn);
+    }
+    changeP2m(hypervisor, vcpu, gfn, 'special', domain.sharedInfo);
+    if (old.mfn !== undefined) {
+      hypervisor.frames.release(old.mfn);
+      domain.pages -= 1;
+    }
+    domain.sharedInfoGfn = gfn;
+    domain.labels.set(gfn, 'shared_info');
+    return 0;
+  },
+});

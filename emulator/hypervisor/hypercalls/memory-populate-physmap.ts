@@ -1,0 +1,52 @@
+/**
+ * Gives frames to the domain at the gfns it names: a balloon deflates. Returns the number of
+ * extents done; it stops at the domain's maximum, when no frame is free, or at a gfn that is used.
+ */
+import { type Gfn, type Maddr, maddrOf } from '../../memory/addresses.ts';
+import { hostAddressOf } from '../../memory/machine-memory.ts';
+import { selfOf } from '../hypervisor.ts';
+import { MAXIMUM_GFN } from '../p2m.ts';
+import { defineHypercall } from './hypercall.ts';
+import {
+  changeP2m,
+  eachExtent,
+  MAXIMUM_ORDER,
+  noteBalloon,
+  RESERVATION,
+} from './memory-reservation.ts';
+
+export const memoryPopulatePhysmap = defineHypercall({
+  name: 'XENMEM_populate_physmap',
+  number: 12,
+  command: 6,
+  title: 'Allocate frames and put them into the P2M',
+  source: 'Xen public/memory.h',
+  argument: RESERVATION,
+
+  handle(context, fields) {
+    const { hypervisor, vcpu } = context;
+    const domain = selfOf(vcpu, Number(fields.domid));
+    if (domain === undefined) return 'EPERM';
+    if (fields.extent_order > MAXIMUM_ORDER) return 0;
+    const pages = 2 ** Number(fields.extent_order);
+    return eachExtent(context, fields, (first) => {
+      if (first + pages > MAXIMUM_GFN) return false;
+      if (domain.pages + pages > domain.maximumPages || hypervisor.frames.free < pages)
+        return false;
+      for (let gfn: number = first; gfn < first + pages; gfn += 1) {
+        if (domain.p2m.lookup(gfn as Gfn).mfn !== undefined) return false;
+      }
+      for (let gfn: number = first; gfn < first + pages; gfn += 1) {
+        const mfn = hypervisor.frames.allocate(domain.id);
+        if (mfn === undefined) return false;
+        const host = hostAddressOf(maddrOf(mfn) as Maddr);
+        hypervisor.hardware.memory.bytes.fill(0, host, host + 4096);
+        hypervisor.hardware.noteWrite(maddrOf(mfn), 4096);
+        changeP2m(hypervisor, vcpu, gfn as Gfn, 'ram', mfn);
+        domain.pages += 1;
+        noteBalloon(hypervisor, vcpu, 'populate', gfn as Gfn, mfn);
+      }
+      return true;
+    });
+  },
+});

@@ -1,0 +1,71 @@
+/**
+ * What decrease_reservation and populate_physmap share: the list of extents.
+ * Source: Xen public/memory.h, struct xen_memory_reservation.
+ */
+import type { Gfn, Mfn } from '../../memory/addresses.ts';
+import type { XenVcpu } from '../domain.ts';
+import { copyFromGuest, emit, type Hypervisor } from '../hypervisor.ts';
+import type { P2mType } from '../p2m.ts';
+import { type HypercallContext, readNumber } from './hypercall.ts';
+
+export const RESERVATION = {
+  extent_start: 'handle',
+  nr_extents: 'ulong',
+  extent_order: 'u32',
+  mem_flags: 'u32',
+  domid: 'u16',
+} as const;
+
+export type Reservation = { [Name in keyof typeof RESERVATION]: bigint };
+
+export const MAXIMUM_ORDER = 9n;
+const CONTINUATION_SHIFT = 6n;
+
+/**
+ * Runs `perform` over the first frames of the extents, from where a continuation left off, until
+ * it refuses; the number of extents done.
+ */
+export const eachExtent = (
+  { hypervisor, vcpu, args, wordBytes }: HypercallContext,
+  { extent_start, nr_extents }: Reservation,
+  perform: (first: Gfn) => boolean,
+): bigint => {
+  let done = (args[0] ?? 0n) >> CONTINUATION_SHIFT;
+  for (; done < nr_extents; done += 1n) {
+    const address = extent_start + done * BigInt(wordBytes);
+    const bytes = copyFromGuest(hypervisor, vcpu, address, wordBytes);
+    if (bytes === undefined) break;
+    if (!perform(Number(readNumber(bytes, 0, wordBytes)) as Gfn)) break;
+  }
+  return done;
+};
+
+/** Changes one entry of the P2M and tells of it. */
+export const changeP2m = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  gfn: Gfn,
+  type: P2mType,
+  mfn: Mfn | undefined,
+): void => {
+  const { p2m } = vcpu.domain;
+  const oldType = p2m.lookup(gfn).type;
+  p2m.set(gfn, type, mfn);
+  hypervisor.hardware.invalidateTranslations();
+  if (hypervisor.events.wants('p2m-change')) {
+    emit(hypervisor, vcpu, { kind: 'p2m-change', gfn, oldType, newType: type, mfn });
+  }
+};
+
+/** Tells of one page that went or came. */
+export const noteBalloon = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  direction: 'decrease' | 'populate',
+  gfn: Gfn,
+  mfn: Mfn,
+): void => {
+  if (hypervisor.events.wants('balloon')) {
+    emit(hypervisor, vcpu, { kind: 'balloon', direction, gfn, mfn });
+  }
+};

@@ -1,0 +1,86 @@
+/**
+ * vCPU operations: timers, and where the vcpu_info is. The second argument names the vCPU.
+ * Source: Xen public/vcpu.h.
+ */
+import type { Gfn, Maddr } from '../../memory/addresses.ts';
+import { hostAddressOf } from '../../memory/machine-memory.ts';
+import { raiseVirq, VIRQ_TIMER, vcpuInfoAt } from '../event-channels.ts';
+import { defineHypercall, type HypercallContext } from './hypercall.ts';
+
+const common = { number: 24, source: 'Xen public/vcpu.h', argumentIndex: 2 } as const;
+/** Do not set a timer that is due already. */
+const VCPU_SSHOTTMR_future = 1n;
+
+const targetOf = ({ vcpu, args }: HypercallContext) => vcpu.domain.vcpus[Number(args[1] ?? 0n)];
+
+export const vcpuSetSingleshotTimer = defineHypercall({
+  ...common,
+  name: 'VCPUOP_set_singleshot_timer',
+  command: 8,
+  title: 'Set the timer that raises VIRQ_TIMER once',
+  argument: { timeout_abs_ns: 'u64', flags: 'u32' },
+  handle(context, { timeout_abs_ns, flags }) {
+    const { hypervisor, vcpu } = context;
+    if (targetOf(context) !== vcpu) return 'EINVAL';
+    const isPast = timeout_abs_ns <= BigInt(hypervisor.nowNs);
+    if (isPast && (flags & VCPU_SSHOTTMR_future) !== 0n) return 'ETIME';
+    vcpu.timerNs = isPast ? undefined : Number(timeout_abs_ns);
+    if (isPast) raiseVirq(hypervisor, vcpu, VIRQ_TIMER);
+    return 0;
+  },
+});
+
+export const vcpuStopSingleshotTimer = defineHypercall({
+  ...common,
+  name: 'VCPUOP_stop_singleshot_timer',
+  command: 9,
+  title: 'Stop the single-shot timer',
+  handle(context) {
+    if (targetOf(context) !== context.vcpu) return 'EINVAL';
+    context.vcpu.timerNs = undefined;
+    return 0;
+  },
+});
+
+/** There is no periodic timer, so it is stopped. */
+export const vcpuStopPeriodicTimer = defineHypercall({
+  ...common,
+  name: 'VCPUOP_stop_periodic_timer',
+  command: 7,
+  title: 'Stop the periodic timer',
+  handle: (context) => (targetOf(context) === undefined ? 'ENOENT' : 0),
+});
+
+export const vcpuIsUp = defineHypercall({
+  ...common,
+  name: 'VCPUOP_is_up',
+  command: 3,
+  title: 'Tell whether a vCPU is up',
+  handle(context) {
+    const target = targetOf(context);
+    if (target === undefined) return 'ENOENT';
+    return target.state === 'offline' ? 0 : 1;
+  },
+});
+
+export const vcpuRegisterInfo = defineHypercall({
+  ...common,
+  name: 'VCPUOP_register_vcpu_info',
+  command: 10,
+  title: 'Move the vcpu_info into memory of the guest',
+  argument: { mfn: 'u64', offset: 'u32', rsvd: 'u32' },
+  handle(context, { mfn, offset }) {
+    const target = targetOf(context);
+    if (target === undefined) return 'ENOENT';
+    if (target.infoMaddr !== undefined || offset > 4032n) return 'EINVAL';
+    const frame = target.domain.p2m.lookup(Number(mfn) as Gfn).mfn;
+    if (frame === undefined) return 'EINVAL';
+    const { memory, noteWrite } = context.hypervisor.hardware;
+    const old = vcpuInfoAt(target);
+    const maddr = (frame * 4096 + Number(offset)) as Maddr;
+    memory.bytes.copyWithin(hostAddressOf(maddr), old, old + 64);
+    noteWrite(maddr, 64);
+    target.infoMaddr = maddr;
+    return 0;
+  },
+});
