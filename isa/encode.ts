@@ -85,12 +85,17 @@ function shapesOf({ mnemonic, operands }: EncodeRequest): readonly (readonly Enc
   const bothRegisters = first?.kind === 'register' && second?.kind === 'register';
   if (mnemonic === 'xchg' && bothRegisters) {
     // NASM puts the first register into ModRM.reg; with the accumulator the short form wins.
-    const accumulator = first.register.number === 0 && first.register.class !== 'r8';
+    const isAccumulator = (one: NamedRegister) => one.number === 0 && !one.class.startsWith('r8');
     const swapped = [second, first];
-    shapes.push(...(accumulator || second.register.number !== 0 ? [swapped] : [operands, swapped]));
+    const short = isAccumulator(second.register) && !isAccumulator(first.register);
+    shapes.push(...(short ? [operands, swapped] : [swapped]));
   }
   if ((mnemonic === 'xchg' || mnemonic === 'test') && second?.kind === 'memory' && first) {
     shapes.push([second, first]);
+  }
+  if (mnemonic === 'mov' && first !== undefined && second?.kind === 'immediate') {
+    const narrow = narrowMove(first, second);
+    if (narrow !== undefined) shapes.push([narrow, second]);
   }
   if (mnemonic.startsWith('f')) shapes.push(...floatShapes(mnemonic, operands));
   shapes.push(operands);
@@ -115,6 +120,19 @@ const registerOperand = (name: string): EncodeOperand => ({
   kind: 'register',
   register: registersByName.get(name) as NamedRegister,
 });
+
+/** `mov r64, imm` whose value has 32 bits is written as `mov r32, imm`, which clears the rest. */
+function narrowMove(first: EncodeOperand, second: ImmediateOperand): EncodeOperand | undefined {
+  if (first.kind !== 'register' || first.register.class !== 'r64') return undefined;
+  if (second.segment !== undefined || second.strict === true || second.sizeBits === 32)
+    return undefined;
+  if (second.unknown !== true && BigInt.asUintN(64, second.value) > 0xffff_ffffn) return undefined;
+  const { number } = first.register;
+  for (const register of registersByName.values()) {
+    if (register.class === 'r32' && register.number === number) return { ...first, register };
+  }
+  return undefined;
+}
 
 /** x87: `fadd st1`, `fadd to st1`, `faddp`, `fadd`. */
 function floatShapes(
@@ -247,7 +265,7 @@ function acceptsMemory(form: EncodingForm, kind: OperandForm, operand: MemoryOpe
 const NAMED_SIZES = new Set([8, 16, 32, 64, 80, 128, 256, 512]);
 
 function isSizeless(form: EncodingForm): boolean {
-  if (/^(Lea|Invlpg|Prefetch|Clflush|Nop)/.test(form.name)) return true;
+  if (/^(Lea|Invlpg|Prefetch|Clflush)/.test(form.name)) return true;
   return false;
 }
 
@@ -275,6 +293,8 @@ function acceptsImmediate(
   if (rule.extendedTo !== undefined && rule.bytes === 1) {
     if (operand.sizeBits === 8) return true;
     if (operand.sizeBits !== undefined && operand.sizeBits > rule.extendedTo) return false;
+    if (request.mnemonic === 'imul' && rule.extendedTo === 64 && operand.sizeBits === 32)
+      return false;
     if (!plain || operand.strict === true) return false;
     const width = Math.min(rule.extendedTo, 32);
     return operand.unknown === true || BigInt.asUintN(width, operand.value + 128n) <= 255n;
@@ -294,7 +314,8 @@ function acceptsBranch(
 ): boolean {
   const { bits, here, prefixes } = request;
   if (operand.distance === 'far') return false;
-  const wanted = operand.sizeBits ?? prefixes.operandSize ?? bits;
+  const usual = request.mnemonic === 'xbegin' ? Math.min(bits, 32) : bits;
+  const wanted = operand.sizeBits ?? prefixes.operandSize ?? usual;
   if (form.operandSize !== wanted) return false;
   const onlyShort = /^(loop|j[er]?cxz)/.test(request.mnemonic);
   if (bytes > 1) return operand.distance !== 'short';
@@ -324,11 +345,16 @@ function fitsWhole(
   if (mnemonic === 'xchg' && bits === 64 && form.name === 'Xchg_r32_EAX') {
     if (first?.kind === 'register' && first.register.number === 0) return false;
   }
+  if (/^(Cmpxchg486_|Loadall286)/.test(form.name)) return false;
   if (form.name.endsWith('_82') || /_(DCD0|D[0-9A-F]{3})$/.test(form.name)) return false;
   if (first?.kind === 'memory' && /^(jmp|call)$/.test(mnemonic)) {
     const far = /_m16/.test(form.name);
     if (far !== (first.distance === 'far')) return false;
     if (first.sizeBits === undefined && form.operandSize !== bits) return false;
+  }
+  if (mnemonic === 'push' && first?.kind === 'immediate') {
+    const size = first.sizeBits === undefined || first.sizeBits === 8 ? bits : first.sizeBits;
+    return form.operandSize === (bits === 64 && size === 32 ? 64 : size);
   }
   if (/^mov$/.test(mnemonic) && second?.kind === 'immediate' && first?.kind === 'register') {
     return fitsMoveImmediate(form, first.register, second);
@@ -364,14 +390,15 @@ function fitsMoveImmediate(
 }
 
 function fitsAddressSize(form: EncodingForm, request: EncodeRequest, addressBits: number): boolean {
-  if (/_mem$/.test(form.operands[0] ?? '')) return form.addressSize === addressBits;
+  if (/_mem$/.test(form.operands[0] ?? '') && form.operands.length > 1)
+    return form.addressSize === addressBits;
   const counter = request.operands[1];
   if (/^loop/.test(request.mnemonic) && counter?.kind === 'register') {
     return counter.register.bits === form.addressSize;
   }
   if (/^j[er]?cxz$/.test(request.mnemonic)) return true;
   const [first] = request.operands;
-  if (request.mnemonic === 'invlpga' && first?.kind === 'register') {
+  if (/^(invlpga|umonitor)$/.test(request.mnemonic) && first?.kind === 'register') {
     return first.register.bits === form.addressSize;
   }
   return form.addressSize === (request.prefixes.addressSize ?? request.bits);
@@ -396,6 +423,13 @@ function resolveMemorySize(
   if (/^(cvtsi2s[sd]|vcvtsi2s[sd]|movd|vmovd)$/.test(request.mnemonic)) {
     const words = legal.filter(({ form }) => form.memoryBits === 32);
     if (words.length > 0) return words;
+  }
+  if (/^mov[sz]x$/.test(request.mnemonic) && request.operands[0]?.kind === 'register') {
+    const { bits } = request.operands[0].register;
+    if (bits === 16) return legal.filter(({ form }) => form.memoryBits === 8);
+  }
+  if (/^vcvtt?pd2(ps|dq)$/.test(request.mnemonic)) {
+    return legal.filter(({ form }) => form.memoryBits === 128 || memory.broadcast !== undefined);
   }
   if (/^(movq|vmovq)$/.test(request.mnemonic)) return legal;
   const sizes = new Set(
@@ -453,13 +487,16 @@ function prefixCost(form: EncodingForm, { bits, prefixes }: EncodeRequest): numb
   if (prefixes.operandSize !== undefined) return form.operandSize === prefixes.operandSize ? 0 : 1;
   let cost = needsOperandPrefix(form.operandSize, bits) ? 2 : 0;
   if (form.operandSize === 64 && !form.defaultSize64) cost += 1;
+  // VEX forms younger than their EVEX twins are used on request only: `{vex}`.
+  const late = /^VEX_(Vpdp|Vpmadd52|Vcvtneps2bf16)/.test(form.name) && prefixes.encoding !== 'vex';
   if (form.encoding === 'evex') cost += 4;
+  else if (late) cost += 8;
   return cost;
 }
 
 /** Forms whose operand size changes nothing: NASM writes no prefix for them. */
 function keepsSize(form: EncodingForm, operands: readonly EncodeOperand[]): boolean {
-  if (/^(Mov_Sreg_|Lldt_|Ltr_|Lmsw_|Verr_|Verw_)/.test(form.name)) return false;
+  if (/^(Arpl_|Pextrb_r64|Mov_Sreg_|Lldt_|Ltr_|Lmsw_|Verr_|Verw_)/.test(form.name)) return false;
   const toMemory = operands[0]?.kind === 'memory';
   if (/^(Mov_r\w*_Sreg)/.test(form.name)) return !toMemory && form.operandSize !== 64;
   if (/^Sldt_/.test(form.name)) return !toMemory && form.operandSize !== 64;

@@ -78,7 +78,10 @@ export function writeForm(
   const size = withSize ? form.operandSize : 0;
   writePrefixes(bytes, form, prefixes, bits, addressBits, size);
   if (form.encoding === 'legacy' || form.encoding === '3dnow') {
-    const wide = (bits === 64 && size === 64 && !form.defaultSize64) || prefixes.operandSize === 64;
+    const wide =
+      (bits === 64 && size === 64 && !form.defaultSize64) ||
+      prefixes.operandSize === 64 ||
+      form.name === 'Invpcid_r64_m128';
     writeLegacy(bytes, form, parts, effective, reg, bits, wide, prefixes);
   } else if (form.encoding === 'evex') {
     writeEvex(bytes, form, parts, effective, reg, bits);
@@ -151,7 +154,7 @@ function writePrefixes(
   addressBits: number,
   size: number,
 ): void {
-  if (form.waits || prefixes.wait === true) bytes.push(0x9b);
+  if ((form.waits && form.name !== 'Fsetpm') || prefixes.wait === true) bytes.push(0x9b);
   if (prefixes.repeat !== undefined) bytes.push(prefixes.repeat);
   if (prefixes.lock === true) bytes.push(0xf0);
   if (prefixes.segment !== undefined) bytes.push(SEGMENT_PREFIX[prefixes.segment.number] ?? 0);
@@ -211,6 +214,9 @@ const asRegister = (placed: PlacedOperand | undefined): RegisterOperand | undefi
 
 const PP: Record<number, number> = { 0: 0, 102: 1, 243: 2, 242: 3 };
 
+/** Forms with a 64-bit register that NASM writes without VEX.W: the upper half is zero anyway. */
+const NARROW_VEX = /^VEX_(Vmovmskp|Vpmovmskb|Vpextr[bw]|Vextractps)/;
+
 function writeVex(
   bytes: number[],
   form: EncodingForm,
@@ -221,6 +227,7 @@ function writeVex(
   prefixes: Prefixes,
 ): void {
   const r = form.group >= 0 ? 0 : (reg >> 3) & 1;
+  const w = NARROW_VEX.test(form.name) ? 0 : form.w;
   const x = effective?.x ?? 0;
   const b = effective?.b ?? 0;
   if (bits !== 64 && (r | x | b) !== 0) {
@@ -228,15 +235,16 @@ function writeVex(
   }
   const vvvv = ~(parts.vvvv?.register.number ?? 0) & 15;
   const tail = (vvvv << 3) | (form.vectorLength << 2) | (PP[form.mandatoryPrefix] ?? 0);
-  const short = form.encoding === 'vex' && form.map === 1 && x === 0 && b === 0 && form.w === 0;
+  const short = form.encoding === 'vex' && form.map === 1 && x === 0 && b === 0 && w === 0;
   if (short && prefixes.encoding !== 'vex3') bytes.push(0xc5, ((r ^ 1) << 7) | tail);
   else {
     bytes.push(
       form.encoding === 'xop' ? 0x8f : 0xc4,
       ((r ^ 1) << 7) | ((x ^ 1) << 6) | ((b ^ 1) << 5) | form.map,
-      (form.w << 7) | tail,
+      (w << 7) | tail,
     );
   }
+  if (form.opcodeBytes === 2) bytes.push(form.opcode >> 8);
   bytes.push(form.opcode & 0xff);
 }
 

@@ -180,7 +180,7 @@ function codesByMnemonic(): Map<string, number[]> {
   const codes = new Map<string, number[]>();
   for (let code = 1; Code[code] !== undefined; code++) {
     const opCode = CodeExt.opCode(code);
-    if (opCode.isInstruction) {
+    if (opCode.isInstruction && Code[code]?.startsWith('VEX_KNC') !== true) {
       const name = (Mnemonic[opCode.mnemonic] ?? '').toLowerCase();
       const list = codes.get(name);
       if (list === undefined) codes.set(name, [code]);
