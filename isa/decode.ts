@@ -7,6 +7,7 @@ import {
   DecoderError,
   DecoderOptions,
   Instruction as IcedInstruction,
+  MemorySize,
   MemorySizeExt,
   Mnemonic,
   OpKind,
@@ -83,7 +84,7 @@ const factsOf = (iced: IcedInstruction): CodeFacts => {
   const family = iced.conditionCode === 0 ? undefined : familyOf(mnemonic);
   const facts: CodeFacts = {
     mnemonic,
-    definition: definitionOf(family ?? mnemonic),
+    definition: definitionOf(family ?? sizedNames[mnemonic] ?? mnemonic),
     operandWidth: widthOf(opCode.operandSize / 8),
     addressWidth: [16, 32, 64].includes(opCode.addressSize)
       ? (opCode.addressSize as 16 | 32 | 64)
@@ -92,6 +93,20 @@ const factsOf = (iced: IcedInstruction): CodeFacts => {
   opCode.free();
   codeFacts.set(iced.code, facts);
   return facts;
+};
+
+/** Where the opcode's operand size tells the variants of one instruction apart. */
+const sizedNames: Readonly<Record<string, string>> = {
+  iretd: 'iret',
+  iretq: 'iret',
+  pushad: 'pusha',
+  pushfd: 'pushf',
+  pushfq: 'pushf',
+  popad: 'popa',
+  popfd: 'popf',
+  popfq: 'popf',
+  sysretq: 'sysret',
+  sysexitq: 'sysexit',
 };
 
 const familyOf = (mnemonic: string): string | undefined => {
@@ -237,8 +252,14 @@ const segmentOf = (register: Register): SegmentRegister =>
 const numberOf = (register: Register): number =>
   RegisterExt.number(RegisterExt.fullRegister(register));
 
+const farPointers: ReadonlySet<MemorySize> = new Set([
+  MemorySize.SegPtr16,
+  MemorySize.SegPtr32,
+  MemorySize.SegPtr64,
+]);
+
 const memoryWidth = (iced: IcedInstruction): Width | 0 =>
-  widthOf(MemorySizeExt.size(iced.memorySize)) ?? 0;
+  farPointers.has(iced.memorySize) ? 0 : (widthOf(MemorySizeExt.size(iced.memorySize)) ?? 0);
 
 const memoryOperand = (iced: IcedInstruction): MemoryOperand => {
   const base = iced.memoryBase;
