@@ -34,6 +34,10 @@ export interface Hardware {
   invalidateTranslations(): void;
   /** Machine memory was written by software: decoded code there is stale. */
   noteWrite(maddr: number, lengthBytes: number): void;
+  /** VMREAD on the VMCS of any vCPU. */
+  peekField(vcpu: XenVcpu, field: number): bigint;
+  /** Linear addresses before whose instruction run() stops, whatever the vCPU. */
+  setBreakpoints(addresses: readonly bigint[]): void;
   /** A slot of the window (cpu/state.ts) of any vCPU, loaded or not. */
   slot(vcpu: XenVcpu, address: number): bigint;
   setSlot(vcpu: XenVcpu, address: number, value: bigint): void;

@@ -1,0 +1,159 @@
+/**
+ * The domain builder: memory, program, start of day, vCPUs.
+ */
+import { WINDOW_BYTES } from '../cpu/state.ts';
+import { loadProgram, ProgramError } from '../loader/index.ts';
+import { type DomainConfig, MachineConfigError } from '../machine.ts';
+import { type Gfn, type Maddr, type Mfn, maddrOf } from '../memory/addresses.ts';
+import { hostAddressOf } from '../memory/machine-memory.ts';
+import type { XenDomain, XenVcpu } from './domain.ts';
+import { FRAMES_PER_LARGE_PAGE, OWNER_HYPERVISOR } from './frames.ts';
+import { type Hypervisor, writeGpa } from './hypervisor.ts';
+import { createP2m } from './p2m.ts';
+import { CONSOLE_GFN, layOut, XENSTORE_GFN } from './start-of-day.ts';
+import { setUpVcpu } from './vcpu-setup.ts';
+
+const DEFAULT_LOAD_ADDRESS = 0x10_0000;
+export const MAXIMUM_VCPUS = 32;
+/** HVM_PARAM_ numbers, Xen public/hvm/params.h. */
+const STORE_PFN = 1;
+const CONSOLE_PFN = 17;
+
+/** Builds a domain and adds it to the hypervisor's; throws MachineConfigError. */
+export const buildDomain = (
+  hypervisor: Hypervisor,
+  id: number,
+  config: DomainConfig,
+  msrBitmap: Maddr,
+): XenDomain => {
+  const { hardware, frames } = hypervisor;
+  checkConfig(config);
+  const program = load(config);
+  const { pieces, startInfo } = layOut(config, program);
+  const pages = config.memoryBytes / 4096;
+  const p2m = createP2m(hardware.memory, frames);
+  const domain: XenDomain = {
+    id,
+    config,
+    p2m,
+    program,
+    vcpus: [],
+    sharedInfo: hypervisorFrame(hypervisor),
+    sharedInfoGfn: undefined,
+    callbackVector: 0,
+    params: new Map([
+      [STORE_PFN, BigInt(XENSTORE_GFN)],
+      [CONSOLE_PFN, BigInt(CONSOLE_GFN)],
+    ]),
+    channels: new Map(),
+    state: config.paused === true ? 'paused' : 'running',
+    shutdownReason: undefined,
+    explanation: undefined,
+    pages,
+    maximumPages: (config.maximumMemoryBytes ?? config.memoryBytes) / 4096,
+    targetPages: pages,
+    exitCounts: new Map(),
+    hypercallCounts: new Map(),
+    consoleText: '',
+    labels: new Map([
+      [XENSTORE_GFN, 'xenstore ring'],
+      [CONSOLE_GFN, 'console ring'],
+    ]),
+  };
+  mapRam(hypervisor, domain, pages);
+  for (const gfn of [XENSTORE_GFN, CONSOLE_GFN]) {
+    p2m.set(gfn as Gfn, 'special', hypervisorFrame(hypervisor));
+  }
+  for (const { address, bytes } of pieces) writeGpa(hypervisor, domain, address, bytes);
+  hypervisor.domains.set(id, domain);
+  for (let index = 0; index < (config.vcpus ?? 1); index += 1) {
+    const vcpu = createVcpu(domain, index, maddrOf(hypervisorFrame(hypervisor)));
+    domain.vcpus.push(vcpu);
+    writeVcpuTime(hypervisor, domain, index);
+    hardware.prepareVmcs(vcpu);
+    hardware.load(vcpu);
+    setUpVcpu(hardware, vcpu, msrBitmap, program.entry, startInfo);
+  }
+  return domain;
+};
+
+const checkConfig = (config: DomainConfig): void => {
+  const fail = (what: string): never => {
+    throw new MachineConfigError(`Domain "${config.name}": ${what}`);
+  };
+  const vcpus = config.vcpus ?? 1;
+  if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > MAXIMUM_VCPUS) {
+    fail(`vcpus is ${vcpus}; 1 to ${MAXIMUM_VCPUS} were expected.`);
+  }
+  for (const bytes of [config.memoryBytes, config.maximumMemoryBytes ?? config.memoryBytes]) {
+    if (!(bytes > 0) || bytes % 4096 !== 0 || bytes > 0xc000_0000) {
+      fail(`memory of ${bytes} bytes is not a multiple of 4096 up to 3 GiB.`);
+    }
+  }
+};
+
+const load = (config: DomainConfig) => {
+  try {
+    return loadProgram(config.program, config.loadAddress ?? DEFAULT_LOAD_ADDRESS);
+  } catch (error) {
+    if (!(error instanceof ProgramError)) throw error;
+    throw new MachineConfigError(
+      `${config.programName ?? `The program of domain "${config.name}"`}: ${error.message}`,
+    );
+  }
+};
+
+/** A zeroed frame of the hypervisor's own. */
+export const hypervisorFrame = ({ hardware, frames }: Hypervisor): Mfn => {
+  const mfn = frames.allocate(OWNER_HYPERVISOR);
+  if (mfn === undefined) throw new MachineConfigError('The machine has not enough memory.');
+  const at = hostAddressOf(maddrOf(mfn));
+  hardware.memory.bytes.fill(0, at, at + 4096);
+  return mfn;
+};
+
+/** Large pages where whole; the rest by single pages. */
+const mapRam = ({ frames }: Hypervisor, domain: XenDomain, pages: number): void => {
+  for (let gfn = 0; gfn < pages; ) {
+    const isWhole = gfn + FRAMES_PER_LARGE_PAGE <= pages;
+    const large = isWhole ? frames.allocate(domain.id, FRAMES_PER_LARGE_PAGE) : undefined;
+    if (large !== undefined) {
+      domain.p2m.setLarge(gfn as Gfn, large);
+      gfn += FRAMES_PER_LARGE_PAGE;
+      continue;
+    }
+    const small = frames.allocate(domain.id);
+    if (small === undefined) {
+      throw new MachineConfigError(
+        `The machine has not enough memory for domain "${domain.config.name}": ${gfn} of ${pages} pages are there.`,
+      );
+    }
+    domain.p2m.set(gfn as Gfn, 'ram', small);
+    gfn += 1;
+  }
+};
+
+const createVcpu = (domain: XenDomain, id: number, vmcs: Maddr): XenVcpu => ({
+  id,
+  domain,
+  vmcs,
+  window: new Uint8Array(WINDOW_BYTES),
+  state: id === 0 ? 'runnable' : 'offline',
+  clockNs: 0,
+  retired: 0,
+  exits: 0,
+  timerNs: undefined,
+  upcallVector: 0,
+  upcallIsDue: false,
+  infoMaddr: undefined,
+  pcpu: undefined,
+});
+
+/** vcpu_time_info: one tick is one nanosecond, from power-on. */
+const writeVcpuTime = ({ hardware }: Hypervisor, domain: XenDomain, vcpu: number): void => {
+  const at = hostAddressOf(maddrOf(domain.sharedInfo)) + vcpu * 64 + 32;
+  hardware.memory.view.setUint32(at, 2, true);
+  hardware.memory.view.setUint32(at + 24, 0x8000_0000, true);
+  hardware.memory.view.setInt8(at + 28, 1);
+  hardware.memory.view.setUint8(at + 29, 1);
+};

@@ -1,0 +1,139 @@
+/**
+ * A VM exit from its event to the VM entry after it, step by step.
+ */
+import type { VmExitEvent } from '../events.ts';
+import type { ExitInProgress, ExitStep } from '../machine.ts';
+import { count, type XenVcpu } from './domain.ts';
+import { pendingVector } from './event-channels.ts';
+import { findExitHandler } from './exits/catalog.ts';
+import {
+  type ExitContext,
+  type ExitSteps,
+  exitEvent,
+  type HypervisorStep,
+  hasInjection,
+} from './exits/exit.ts';
+import { explainExit } from './exits/explain.ts';
+import { FIELD, INTERRUPT_WINDOW_EXITING, RFLAGS_IF } from './hardware.ts';
+import { emit, endDomain, type Hypervisor } from './hypervisor.ts';
+
+const VALID = 1n << 31n;
+
+export interface PendingExit {
+  readonly vcpu: XenVcpu;
+  readonly context: ExitContext;
+  readonly event: VmExitEvent;
+  readonly steps: ExitSteps;
+  readonly shown: ExitStep[];
+  coming: HypervisorStep | undefined;
+}
+
+/** Takes the exit that is in the VMCS: counts it and tells of it; its handler has not begun. */
+export const beginExit = (hypervisor: Hypervisor, vcpu: XenVcpu): PendingExit => {
+  const { hardware } = hypervisor;
+  const reason = Number(hardware.read(FIELD.EXIT_REASON) & 0xffffn);
+  const context: ExitContext = {
+    hypervisor,
+    vcpu,
+    reason,
+    qualification: hardware.read(FIELD.EXIT_QUALIFICATION),
+  };
+  const handler = findExitHandler(reason);
+  const name = handler?.name ?? `EXIT_${reason}`;
+  vcpu.exits += 1;
+  count(vcpu.domain.exitCounts, name);
+  const event = exitEvent(context, name);
+  const steps = handler?.handle(context) ?? unexpected(context);
+  const pending: PendingExit = { vcpu, context, event, steps, shown: [], coming: undefined };
+  if (hypervisor.events.wants('vm-exit') && hypervisor.events.emit(event) === 'stop') {
+    hypervisor.stopRequest ??= { why: 'event', event };
+  }
+  pending.coming = takeNext(pending);
+  return pending;
+};
+
+/** Does the step that comes next; false when the handler is through. */
+export const advanceExit = (pending: PendingExit): boolean => {
+  const { coming } = pending;
+  if (coming === undefined) return false;
+  pending.shown.push({ title: coming.title, detail: coming.detail(), done: true });
+  pending.coming = takeNext(pending);
+  return pending.coming !== undefined;
+};
+
+/** Does all steps; returns early, false, if an observer stops the machine between two. */
+export const drainExit = (hypervisor: Hypervisor, pending: PendingExit): boolean => {
+  while (pending.coming !== undefined) {
+    pending.coming = takeNext(pending);
+    if (hypervisor.stopRequest?.why === 'event' && pending.coming !== undefined) return false;
+  }
+  return true;
+};
+
+const takeNext = ({ steps }: PendingExit): HypervisorStep | undefined => {
+  const { done, value } = steps.next();
+  return done === true ? undefined : (value as HypervisorStep);
+};
+
+function* unexpected({ hypervisor, vcpu, reason }: ExitContext): ExitSteps {
+  yield { title: 'End the domain', detail: () => 'the hypervisor has no handler for this exit' };
+  endDomain(hypervisor, vcpu, 'crash', `Basic VM-exit reason ${reason} was not expected.`);
+}
+
+/** What the debugger shows of it. */
+export const viewExit = ({ vcpu, event, shown, coming }: PendingExit): ExitInProgress => ({
+  domain: vcpu.domain.id,
+  vcpu: vcpu.id,
+  reason: event.reason,
+  number: event.number,
+  event,
+  explanation: explainExit(event),
+  steps: [
+    ...shown,
+    ...(coming === undefined
+      ? []
+      : [{ title: coming.title, detail: coming.detail(), done: false }]),
+    { title: 'VM entry', detail: 'back to the guest', done: false },
+  ],
+  next: shown.length,
+});
+
+/**
+ * Before VM entry: an event whose delivery the exit interrupted is delivered again, then a waiting
+ * interrupt is injected, or the interrupt window is asked for.
+ */
+export const prepareEntry = (hypervisor: Hypervisor, vcpu: XenVcpu): void => {
+  const { hardware } = hypervisor;
+  const context: ExitContext = { hypervisor, vcpu, reason: 0, qualification: 0n };
+  const vectoring = hardware.read(FIELD.IDT_VECTORING_INFORMATION);
+  if ((vectoring & VALID) !== 0n && !hasInjection(context)) {
+    hardware.write(FIELD.ENTRY_INTERRUPTION_INFORMATION, vectoring & ~(1n << 12n));
+    hardware.write(FIELD.ENTRY_EXCEPTION_ERROR_CODE, hardware.read(FIELD.IDT_VECTORING_ERROR_CODE));
+    hardware.write(FIELD.ENTRY_INSTRUCTION_LENGTH, hardware.read(FIELD.EXIT_INSTRUCTION_LENGTH));
+  }
+  if ((vectoring & VALID) !== 0n) hardware.write(FIELD.IDT_VECTORING_INFORMATION, 0n);
+  const vector = pendingVector(hypervisor, vcpu);
+  if (vector !== undefined) deliver(hypervisor, vcpu, vector, hasInjection(context));
+  if (hypervisor.events.wants('vm-entry')) {
+    const information = hardware.read(FIELD.ENTRY_INTERRUPTION_INFORMATION);
+    const injected = (information & VALID) === 0n ? undefined : Number(information & 0xffn);
+    emit(hypervisor, vcpu, { kind: 'vm-entry', injected });
+  }
+};
+
+const deliver = (hypervisor: Hypervisor, vcpu: XenVcpu, vector: number, isTaken: boolean): void => {
+  const { hardware } = hypervisor;
+  const isOpen =
+    (hardware.read(FIELD.GUEST_RFLAGS) & RFLAGS_IF) !== 0n &&
+    (hardware.read(FIELD.GUEST_INTERRUPTIBILITY) & 3n) === 0n;
+  if (isTaken || !isOpen) {
+    const controls = hardware.read(FIELD.PRIMARY_CONTROLS);
+    hardware.write(FIELD.PRIMARY_CONTROLS, controls | INTERRUPT_WINDOW_EXITING);
+    return;
+  }
+  hardware.write(FIELD.ENTRY_INTERRUPTION_INFORMATION, VALID | BigInt(vector));
+  vcpu.upcallIsDue = false;
+  if (hypervisor.events.wants('interrupt')) {
+    emit(hypervisor, vcpu, { kind: 'interrupt', vector, source: 'event-channel upcall' });
+  }
+};
