@@ -149,7 +149,7 @@ const scaled = (value: bigint, by: number): bigint => (by > 0 ? value << BigInt(
 
 function rational(text: string): [bigint, bigint] | undefined {
   const clean = text.toLowerCase().replaceAll('_', '');
-  const hex = /^0[xh]([0-9a-f]*)\.?([0-9a-f]*)p([+-]?\d+)$/.exec(clean);
+  const hex = /^0[xh]([0-9a-f]*)\.?([0-9a-f]*)(?:p([+-]?\d+))?$/.exec(clean);
   const decimal = /^(\d*)\.?(\d*)(?:e([+-]?\d+))?$/.exec(clean);
   const parts = hex ?? decimal;
   if (parts === null) return undefined;

@@ -71,6 +71,19 @@ export function expandLine(tokens: readonly Token[], scope: ExpandScope): readon
       continue;
     }
     changed = true;
+    const [only] = replacement;
+    const following = pending.at(-1);
+    if (
+      token.kind === 'percent' &&
+      replacement.length === 1 &&
+      only?.kind === 'id' &&
+      following?.spaced === false &&
+      (following.kind === 'id' || following.kind === 'number')
+    ) {
+      pending.pop();
+      pending.push(...[...glue({ ...only, spaced: token.spaced }, following)].reverse());
+      continue;
+    }
     if (++count > MAX_EXPANSIONS || pending.length > 200_000) {
       scope.problem(`The line expands more than ${MAX_EXPANSIONS} single-line macros.`, [token]);
       return [];

@@ -486,7 +486,7 @@ export class Preprocessor {
       this.host.problem('error', `\`${first.text}\` has no \`%if\` before it.`, [first]);
     } else if (word === 'endif') this.conditions.pop();
     else {
-      if (top.sawElse) this.host.problem('error', 'This `%if` has an `%else` already.', [first]);
+      if (top.sawElse) this.host.problem('warning', 'This `%if` has an `%else` already.', [first]);
       top.sawElse = true;
       if (top.state === 'active') top.state = 'done';
       else if (top.state === 'waiting') top.state = 'active';
@@ -702,14 +702,7 @@ export class Preprocessor {
 
   private macroDirective(first: Token, word: string, raw: readonly Token[]): void {
     const name = raw[0];
-    const spec = /^(\d+)(?:-(\d+|\*))?$/.exec(
-      raw
-        .slice(1)
-        .map(({ text }) => text)
-        .join('')
-        .replace(/[+.,].*$/s, ''),
-    );
-    const parts = raw.slice(1);
+    const parts = raw.slice(1).flatMap(splitCount);
     let at = 0;
     let count = '';
     for (; at < parts.length && /^(\d+|-|\*)$/.test(parts[at]?.text ?? ''); at++) {
@@ -717,7 +710,6 @@ export class Preprocessor {
       count += parts[at]?.text;
     }
     const numbers = /^(\d+)(?:-(\d+|\*)?)?$/.exec(count);
-    void spec;
     const header: Collecting = {
       kind: 'macro',
       header: first,
@@ -736,7 +728,7 @@ export class Preprocessor {
     }
     const greedy = parts[at]?.text === '+';
     if (greedy) at++;
-    if (/^\.nolist$/i.test(parts[at]?.text ?? '')) at++;
+    if (/^\.?nolist$/i.test(parts[at]?.text ?? '')) at++;
     const least = Number(numbers?.[1] ?? 0);
     const upper = numbers?.[2];
     const most =
@@ -944,6 +936,12 @@ const DIRECTIVES: Readonly<Record<string, Family>> = {
   local: 'ignoredDirective',
   stacksize: 'ignoredDirective',
 };
+
+/** `3.nolist` reads as a number with a point; it is a count and a word. */
+function splitCount(token: Token): readonly Token[] {
+  const match = /^(\d+)\.$/.exec(token.text);
+  return match === null ? [token] : [{ ...token, kind: 'number', text: match[1] ?? '' }];
+}
 
 /** Splits at commas outside of braces; braces around a whole argument fall away. */
 function splitArguments(tokens: readonly Token[]): Token[][] {

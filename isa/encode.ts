@@ -25,6 +25,11 @@ export type EncodeResult =
   | ({ readonly form: EncodingForm; readonly warning?: string } & Encoded)
   | { readonly error: string };
 
+/** A request in one of its shapes, with the operands as written beside. */
+interface Shaped extends EncodeRequest {
+  readonly written: readonly EncodeOperand[];
+}
+
 interface Candidate {
   readonly form: EncodingForm;
   readonly placed: readonly PlacedOperand[];
@@ -34,6 +39,9 @@ interface Candidate {
 /** Encodes one instruction; the fields of its operands' values are left zero, for the caller. */
 export function encode(request: EncodeRequest): EncodeResult {
   const { mnemonic, bits } = request;
+  if (request.operands.length === 0 && /^f(add|mul|subr?|divr?)$/.test(mnemonic)) {
+    return encode({ ...request, mnemonic: `${mnemonic}p` });
+  }
   const forms = formsOf(mnemonic);
   if (forms.length === 0) return { error: `\`${mnemonic}\` is not an instruction.` };
   try {
@@ -52,7 +60,7 @@ function choose(
   const addressBits = addressBitsOf(request);
   const shapes = shapesOf(request);
   for (const operands of shapes) {
-    const shaped = { ...request, operands };
+    const shaped = { ...request, operands, written: request.operands };
     const legal: Candidate[] = [];
     for (const [order, form] of forms.entries()) {
       if (!form.modes[bits]) continue;
@@ -77,6 +85,10 @@ function choose(
   }
   return { error: describeMismatch(request, forms) };
 }
+
+/** Instructions with fixed registers, which NASM lets one write. */
+const IMPLICIT =
+  /^(invlpga|clzero|vmrun|vmload|vmsave|monitorx?|mwaitx?|skinit|rdpru|montmul|xcrypt\w+)$/;
 
 /** The operands as written, then with what NASM lets one leave out or swap. */
 function shapesOf({ mnemonic, operands }: EncodeRequest): readonly (readonly EncodeOperand[])[] {
@@ -109,7 +121,7 @@ function shapesOf({ mnemonic, operands }: EncodeRequest): readonly (readonly Enc
   }
   if (/^(loop|loopn?[ez])$/.test(mnemonic) && operands.length === 2 && first) shapes.push([first]);
   if (mnemonic.startsWith('v') && first !== undefined) shapes.push([first, ...operands]);
-  if (mnemonic === 'invlpga' && operands.length === 2) shapes.push([]);
+  if (IMPLICIT.test(mnemonic) && operands.every((one) => one.kind === 'register')) shapes.push([]);
   if (/^(aad|aam)$/.test(mnemonic) && operands.length === 0) {
     shapes.push([{ kind: 'immediate', value: 10n }]);
   }
@@ -185,7 +197,7 @@ const STRING_PARTNERS = new Set<OperandForm>(['al', 'ax', 'eax', 'rax', 'dx']);
 /** Operands of the form as NASM writes them: string operations hide theirs. */
 function place(
   form: EncodingForm,
-  request: EncodeRequest,
+  request: Shaped,
   operands: readonly EncodeOperand[],
   written: readonly EncodeOperand[],
   addressBits: number,
@@ -302,6 +314,8 @@ function acceptsImmediate(
   if (operand.sizeBits === undefined) return true;
   const bytes = rule.bytes ?? 1;
   if (operand.sizeBits === bytes * 8) return true;
+  // `mov rax, qword 5` in its short form.
+  if (form.name === 'Mov_r32_imm32' && operand.sizeBits === 64) return request.bits === 64;
   return operand.sizeBits === 64 && rule.extendedTo === 64;
 }
 
@@ -333,7 +347,7 @@ function acceptsBranch(
 /** What one operand kind alone cannot tell. */
 function fitsWhole(
   form: EncodingForm,
-  request: EncodeRequest,
+  request: Shaped,
   operands: readonly EncodeOperand[],
   addressBits: number,
 ): boolean {
@@ -389,16 +403,19 @@ function fitsMoveImmediate(
   return operand.sizeBits !== 32;
 }
 
-function fitsAddressSize(form: EncodingForm, request: EncodeRequest, addressBits: number): boolean {
+function fitsAddressSize(form: EncodingForm, request: Shaped, addressBits: number): boolean {
   if (/_mem$/.test(form.operands[0] ?? '') && form.operands.length > 1)
     return form.addressSize === addressBits;
-  const counter = request.operands[1];
+  const counter = request.written[1];
   if (/^loop/.test(request.mnemonic) && counter?.kind === 'register') {
     return counter.register.bits === form.addressSize;
   }
   if (/^j[er]?cxz$/.test(request.mnemonic)) return true;
-  const [first] = request.operands;
-  if (/^(invlpga|umonitor)$/.test(request.mnemonic) && first?.kind === 'register') {
+  const [first] = request.written;
+  if (
+    /^(invlpga|umonitor|clzero|vmrun|vmload|vmsave)$/.test(request.mnemonic) &&
+    first?.kind === 'register'
+  ) {
     return first.register.bits === form.addressSize;
   }
   return form.addressSize === (request.prefixes.addressSize ?? request.bits);
@@ -407,7 +424,7 @@ function fitsAddressSize(form: EncodingForm, request: EncodeRequest, addressBits
 /** A memory operand without size takes the only size its forms allow. */
 function resolveMemorySize(
   legal: readonly Candidate[],
-  request: EncodeRequest,
+  request: Shaped,
 ): readonly Candidate[] | { readonly error: string } {
   const memory = request.operands.find((one) => one.kind === 'memory');
   if (memory?.kind !== 'memory' || memory.sizeBits !== undefined) return legal;

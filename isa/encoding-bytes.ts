@@ -139,7 +139,10 @@ function distribute(form: EncodingForm, placed: readonly PlacedOperand[]): Parts
       if (role === 'vvvv') parts.vvvv = operand;
       if (role === 'opcode') parts.opcode = operand;
     }
-    if ((operand.kind === 'register' || operand.kind === 'memory') && operand.mask !== undefined) {
+    if (
+      (operand.kind === 'register' || operand.kind === 'memory') &&
+      (operand.mask !== undefined || operand.zeroing === true)
+    ) {
       parts.decorated = operand;
     }
   }

@@ -17,6 +17,7 @@ const NOTE_SEGMENT = 0x40_0000;
 
 const LOAD = 1;
 const NOTE = 4;
+const GNU_STACK = 0x6474_e551;
 
 interface Segment {
   readonly type: number;
@@ -26,20 +27,23 @@ interface Segment {
 
 /** Places, links and writes the executable. */
 export function writeElf(program: Program, pass: Pass, textAddress: number, path: string): Output {
-  const present = [...program.sections.values()].filter(
+  const kept = [...program.sections.values()].filter(
     ({ size, name }) => size > 0 || name === '.text',
   );
   const groups = {
-    notes: present.filter(({ attributes: a }) => a.alloc && a.note),
-    code: present.filter(({ attributes: a }) => a.alloc && !a.note && a.exec && !a.nobits),
-    constants: present.filter(
+    notes: kept.filter(({ attributes: a }) => a.alloc && a.note),
+    code: kept.filter(({ attributes: a }) => a.alloc && !a.note && a.exec && !a.nobits),
+    constants: kept.filter(
       ({ attributes: a }) => a.alloc && !a.note && !a.exec && !a.write && !a.nobits,
     ),
-    data: present.filter(
-      ({ attributes: a }) => a.alloc && !a.note && !a.exec && a.write && !a.nobits,
-    ),
-    empty: present.filter(({ attributes: a }) => a.alloc && a.nobits),
+    data: kept.filter(({ attributes: a }) => a.alloc && !a.note && !a.exec && a.write && !a.nobits),
+    empty: kept.filter(({ attributes: a }) => a.alloc && a.nobits),
   };
+  const { notes, code, constants, data, empty } = groups;
+  const placed = [...notes, ...code, ...constants, ...data, ...empty];
+  const present = [...placed, ...kept.filter((section) => !placed.includes(section))];
+  const stackNote = [...program.sections.values()].some(({ name }) => name === '.note.GNU-stack');
+  const headerPage = groups.code.length > 0 && textAddress >= PAGE;
   const segments: Segment[] = [
     { type: LOAD, flags: 5, sections: groups.code },
     { type: LOAD, flags: 4, sections: groups.constants },
@@ -47,14 +51,13 @@ export function writeElf(program: Program, pass: Pass, textAddress: number, path
     { type: LOAD, flags: 4, sections: groups.notes },
     { type: NOTE, flags: 4, sections: groups.notes },
   ].filter(({ sections }) => sections.length > 0);
-  const headers = HEADER + PROGRAM_HEADER * segments.length;
+  const extras = (headerPage ? 1 : 0) + (stackNote ? 1 : 0);
+  const headers = HEADER + PROGRAM_HEADER * (segments.length + extras);
   let address = placeAt(groups.code, textAddress);
   address = alignUp(address, PAGE);
   address = placeAt(groups.constants, address);
-  address = alignUp(address, PAGE) + (address % PAGE);
-  address = placeAt(groups.data, address);
-  const dataEnd = address;
-  address = placeAt(groups.empty, address);
+  const { dataEnd, end } = placeData(groups.data, groups.empty, address);
+  address = end;
   placeAt(groups.notes, NOTE_SEGMENT + headers);
   defineLinkerSymbols(program, dataEnd, address);
   for (const section of program.sections.values()) {
@@ -63,7 +66,14 @@ export function writeElf(program: Program, pass: Pass, textAddress: number, path
   }
   const fileEnd = placeInFile(segments, headers, groups.notes);
   const entry = entryOf(program, present, textAddress);
-  return { bytes: writeFile(program, path, present, segments, fileEnd, entry), entry };
+  return {
+    bytes: writeFile(program, path, present, segments, fileEnd, entry, {
+      headers,
+      headerPage,
+      stackNote,
+    }),
+    entry,
+  };
 }
 
 function placeAt(sections: readonly Section[], start: number): number {
@@ -74,6 +84,28 @@ function placeAt(sections: readonly Section[], start: number): number {
     address += section.size;
   }
   return address;
+}
+
+/**
+ * Data starts at the same offset in its page as constants end, unless starting on a page saves
+ * one: ld's DATA_SEGMENT_ALIGN.
+ */
+function placeData(
+  data: readonly Section[],
+  empty: readonly Section[],
+  start: number,
+): { dataEnd: number; end: number } {
+  const base = alignUp(start, PAGE) + (start % PAGE);
+  const place = (address: number) => {
+    const dataEnd = placeAt(data, address);
+    return { dataEnd, end: placeAt(empty, dataEnd) };
+  };
+  const placed = place(base);
+  const first = (PAGE - (base % PAGE)) % PAGE;
+  const last = placed.end % PAGE;
+  const apart = Math.floor(base / PAGE) !== Math.floor(placed.end / PAGE);
+  const saves = first !== 0 && last !== 0 && apart && first + last <= PAGE;
+  return saves ? place(alignUp(start, PAGE)) : placed;
 }
 
 /** File offsets equal addresses modulo the page, as the loader's mapping needs. */
@@ -152,6 +184,7 @@ function writeFile(
   segments: readonly Segment[],
   fileEnd: number,
   entry: bigint,
+  extra: { headers: number; headerPage: boolean; stackNote: boolean },
 ): Uint8Array {
   const loose = present.filter(({ attributes }) => !attributes.alloc);
   let end = fileEnd;
@@ -175,9 +208,20 @@ function writeFile(
   const count = present.length + 4;
   const file = new Uint8Array(headersAt + SECTION_HEADER * count);
   const view = new DataView(file.buffer);
-  writeHeader(view, entry, segments.length, headersAt, count);
-  for (const [i, segment] of segments.entries())
-    writeSegment(view, HEADER + i * PROGRAM_HEADER, segment);
+  const extras = (extra.headerPage ? 1 : 0) + (extra.stackNote ? 1 : 0);
+  writeHeader(view, entry, segments.length + extras, headersAt, count);
+  let next = HEADER;
+  if (extra.headerPage) {
+    const text = segments[0]?.sections[0];
+    const address = (text?.address ?? 0n) - BigInt(text?.fileOffset ?? 0);
+    writeProgramHeader(view, next, [LOAD, 4, 0, address, extra.headers, extra.headers, PAGE]);
+    next += PROGRAM_HEADER;
+  }
+  for (const segment of segments) {
+    writeSegment(view, next, segment);
+    next += PROGRAM_HEADER;
+  }
+  if (extra.stackNote) writeProgramHeader(view, next, [GNU_STACK, 6, 0, 0n, 0, 0, 16]);
   for (const section of present) {
     if (!section.attributes.nobits) file.set(section.contents(), section.fileOffset);
   }
@@ -272,14 +316,30 @@ function writeSegment(view: DataView, at: number, { type, flags, sections }: Seg
   if (first === undefined || last === undefined) return;
   const fileBytes = filled === undefined ? 0 : filled.fileOffset + filled.size - first.fileOffset;
   const memoryBytes = Number(last.address - first.address) + last.size;
+  const align = type === NOTE ? 4 : PAGE;
+  writeProgramHeader(view, at, [
+    type,
+    flags,
+    first.fileOffset,
+    first.address,
+    fileBytes,
+    memoryBytes,
+    align,
+  ]);
+}
+
+type ProgramFields = readonly [number, number, number, bigint, number, number, number];
+
+function writeProgramHeader(view: DataView, at: number, fields: ProgramFields): void {
+  const [type, flags, offset, address, fileBytes, memoryBytes, align] = fields;
   view.setUint32(at, type, true);
   view.setUint32(at + 4, flags, true);
-  view.setBigUint64(at + 8, BigInt(first.fileOffset), true);
-  view.setBigUint64(at + 16, first.address, true);
-  view.setBigUint64(at + 24, first.address, true);
+  view.setBigUint64(at + 8, BigInt(offset), true);
+  view.setBigUint64(at + 16, address, true);
+  view.setBigUint64(at + 24, address, true);
   view.setBigUint64(at + 32, BigInt(fileBytes), true);
   view.setBigUint64(at + 40, BigInt(memoryBytes), true);
-  view.setBigUint64(at + 48, BigInt(type === NOTE ? 4 : PAGE), true);
+  view.setBigUint64(at + 48, BigInt(align), true);
 }
 
 type SectionFields = readonly [

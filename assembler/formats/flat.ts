@@ -42,10 +42,10 @@ export function writeFlat(program: Program, pass: Pass): Output {
     );
   }
   for (const section of all) applyFixups(pass, section);
-  const length = Math.max(
-    0,
-    ...filled.filter(({ size }) => size > 0).map(({ fileOffset, size }) => fileOffset + size),
-  );
+  let length = 0;
+  for (const { fileOffset, size } of filled) {
+    if (size > 0) length = Math.max(length, fileOffset + size);
+  }
   if (length > 256 * 1024 * 1024) {
     pass.problem('The image would be longer than 256 MiB; check `start` of the sections.', []);
     return { bytes: new Uint8Array(0), entry: undefined };
