@@ -12,7 +12,12 @@ export type {
   EventBreakpoint,
   EventFilter,
 } from './breakpoints/breakpoint.ts';
+export { BREAKPOINT_KINDS } from './breakpoints/catalog.ts';
+export { createMachineOn, type HardwareFactory } from './create-machine.ts';
 export type * from './events.ts';
+export { EXIT_HANDLERS } from './hypervisor/exits/catalog.ts';
+export { HYPERCALLS } from './hypervisor/hypercalls/catalog.ts';
 export * from './machine.ts';
 export * from './memory/addresses.ts';
+export { parseScenario } from './scenario/parse-scenario.ts';
 export type * from './scenario/scenario.ts';

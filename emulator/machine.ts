@@ -89,8 +89,8 @@ export type StopReason =
  *   While an exit is pending: one step of its handler.
  * - `over`: one instruction, with its VM exit handled, without following a CALL (until the
  *   instruction after it) or REP, INT n, SYSCALL. While an exit is pending: as `out`.
- * - `out`: until the function's return address (RBP-less: the return address at the stack
- *   pointer's frame when started) is reached. While an exit is pending: its handler is finished
+ * - `out`: until the return address on top of the stack is reached, as it is at a function's
+ *   first instruction. While an exit is pending: its handler is finished
  *   and the guest stands at its next instruction.
  * - `instruction`: exactly one instruction of the vCPU, with its VM exit handled.
  */
@@ -303,7 +303,7 @@ export interface Machine {
   program(domain: number): ProgramView;
   /** Runs a toolstack command, 'list', 'mem-set 1 32'; the text it prints. */
   xl(command: string): XlResult;
-  /** The whole machine; `restore` takes it on a machine of the same configuration. */
+  /** The whole machine, a pending exit finished; `restore` takes it on a machine of the same configuration. */
   save(): Uint8Array;
   restore(snapshot: Uint8Array): void;
   /** A hash of everything that a guest can ever see, as 16 hexadecimal digits. */

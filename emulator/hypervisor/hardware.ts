@@ -38,6 +38,9 @@ export interface Hardware {
   peekField(vcpu: XenVcpu, field: number): bigint;
   /** Linear addresses before whose instruction run() stops, whatever the vCPU. */
   setBreakpoints(addresses: readonly bigint[]): void;
+  /** The whole window of any vCPU, and taking one over. */
+  saveWindow(vcpu: XenVcpu): Uint8Array;
+  restoreWindow(vcpu: XenVcpu, window: Uint8Array): void;
   /** A slot of the window (cpu/state.ts) of any vCPU, loaded or not. */
   slot(vcpu: XenVcpu, address: number): bigint;
   setSlot(vcpu: XenVcpu, address: number, value: bigint): void;

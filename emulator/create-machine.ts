@@ -1,0 +1,388 @@
+/**
+ * Builds a machine and runs it: slices of its vCPUs, their VM exits, stops.
+ */
+import { decode } from '../isa/index.ts';
+import { createBreakpointTable, type OwnedBreakpointTable } from './breakpoints/table.ts';
+import { EventStream } from './events.ts';
+import { buildDomain } from './hypervisor/build-domain.ts';
+import type { XenVcpu } from './hypervisor/domain.ts';
+import { createFrames } from './hypervisor/frames.ts';
+import { walkGuest } from './hypervisor/guest-walk.ts';
+import { FIELD, type Hardware } from './hypervisor/hardware.ts';
+import { readNumber } from './hypervisor/hypercalls/hypercall.ts';
+import { endDomain, type Hypervisor, pagingOf } from './hypervisor/hypervisor.ts';
+import {
+  advanceExit,
+  beginExit,
+  drainExit,
+  type PendingExit,
+  prepareEntry,
+  viewExit,
+} from './hypervisor/pending-exit.ts';
+import { SCHEDULERS } from './hypervisor/schedulers/catalog.ts';
+import { runXl } from './hypervisor/toolstack.ts';
+import { createTurns, deschedule, type Pcpu, schedule } from './hypervisor/turns.ts';
+import { createMsrBitmap } from './hypervisor/vcpu-setup.ts';
+import { viewDomain } from './hypervisor/views.ts';
+import {
+  type Machine,
+  type MachineConfig,
+  MachineConfigError,
+  type StopReason,
+} from './machine.ts';
+import { createMachineMemory, type MachineMemory } from './memory/machine-memory.ts';
+import { peekMemory, pokeMemory } from './peek.ts';
+import { type RunState, restoreMachine, saveMachine } from './snapshot.ts';
+import { hashState } from './state-hash.ts';
+
+/** Gives the processor over a machine's memory. */
+export type HardwareFactory = (memory: MachineMemory, events: EventStream) => Hardware;
+
+const DEFAULT_SLICE = 100_000;
+const LARGE_PAGE = 2 << 20;
+/** Room for tables: of each domain, and of the machine. */
+const OVERHEAD = 4 << 20;
+
+/** A machine on the given processor; throws MachineConfigError. */
+export const createMachineOn = (factory: HardwareFactory, config: MachineConfig): Machine => {
+  const memory = createMachineMemory(ramBytesOf(config));
+  const events = new EventStream();
+  const hardware = factory(memory, events);
+  const hypervisor: Hypervisor = {
+    hardware,
+    events,
+    frames: createFrames(memory.ramBytes),
+    domains: new Map(),
+    console: config.console ?? (() => {}),
+    stopRequest: undefined,
+    nowNs: 0,
+    yieldRequested: false,
+  };
+  const msrBitmap = createMsrBitmap(hardware, hypervisor.frames);
+  for (const [index, domain] of config.domains.entries()) {
+    buildDomain(hypervisor, index + 1, domain, msrBitmap);
+  }
+  return new RunningMachine(hypervisor, config);
+};
+
+const ramBytesOf = ({ memoryBytes, domains }: MachineConfig): number => {
+  if (domains.length === 0) throw new MachineConfigError('The machine has no domain.');
+  const needed = domains.reduce(
+    (sum, domain) =>
+      sum +
+      Math.ceil((domain.maximumMemoryBytes ?? domain.memoryBytes) / LARGE_PAGE) * LARGE_PAGE +
+      LARGE_PAGE,
+    OVERHEAD,
+  );
+  return memoryBytes ?? needed;
+};
+
+class RunningMachine implements Machine {
+  readonly events: EventStream;
+  readonly breakpoints: OwnedBreakpointTable;
+  readonly domains: Machine['domains'];
+  readonly #hypervisor: Hypervisor;
+  readonly #sliceNs: number;
+  readonly #scheduler;
+  readonly #turns;
+  #pending: PendingExit | undefined;
+  #mustEnter = true;
+  /** A breakpoint that has been reported here lets the instruction run. */
+  #passed: { readonly vcpu: XenVcpu; readonly retired: number } | undefined;
+  #last: XenVcpu;
+
+  constructor(hypervisor: Hypervisor, config: MachineConfig) {
+    this.#hypervisor = hypervisor;
+    this.events = hypervisor.events;
+    this.#sliceNs = config.sliceInstructions ?? DEFAULT_SLICE;
+    this.#scheduler = SCHEDULERS[config.scheduler ?? 'round-robin']();
+    this.#turns = createTurns(config.pcpus ?? 1, this.#sliceNs);
+    this.breakpoints = createBreakpointTable(
+      this.events,
+      () => this,
+      () => this.#hypervisor.hardware.setBreakpoints(this.breakpoints?.addresses() ?? []),
+    );
+    const domains = [...hypervisor.domains.values()];
+    this.domains = domains.map((domain) => viewDomain(hypervisor, domain));
+    const first = domains[0]?.vcpus[0];
+    if (first === undefined) throw new MachineConfigError('The machine has no vCPU.');
+    this.#last = first;
+  }
+
+  get retired(): number {
+    return this.domains
+      .flatMap(({ vcpus }) => vcpus)
+      .reduce((sum, { retired }) => sum + retired, 0);
+  }
+
+  get timeNs(): number {
+    return this.#hypervisor.nowNs;
+  }
+
+  get current(): { readonly domain: number; readonly vcpu: number } {
+    return { domain: this.#last.domain.id, vcpu: this.#last.id };
+  }
+
+  get exitInProgress() {
+    return this.#pending && viewExit(this.#pending);
+  }
+
+  run(budget: number): StopReason {
+    let left = budget;
+    while (left > 0) {
+      const before = this.retired;
+      const stop = this.#turn(left, (count) => this.#hypervisor.hardware.run(count));
+      if (stop !== undefined) return stop;
+      left -= this.retired - before;
+    }
+    return { why: 'budget' };
+  }
+
+  step(domain: number, vcpu: number, kind: Parameters<Machine['step']>[2]): StopReason {
+    const target = this.#hypervisor.domains.get(domain)?.vcpus[vcpu];
+    if (target === undefined) throw new RangeError(`There is no vCPU ${vcpu} in domain ${domain}.`);
+    const finished: StopReason = { why: 'step', domain, vcpu };
+    if (this.#pending !== undefined && this.#pending.vcpu === target) {
+      if (kind === 'into' && advanceExit(this.#pending)) return this.#taken() ?? finished;
+      return this.#finishExit() ?? finished;
+    }
+    if (kind === 'out') return this.#runTo(target, this.#returnAddress(target));
+    const next = kind === 'over' ? this.#afterCall(target) : undefined;
+    return next === undefined ? this.#stepOne(target, kind === 'into') : this.#runTo(target, next);
+  }
+
+  peekMemory: Machine['peekMemory'] = (...args) => peekMemory(this.#hypervisor, ...args);
+  pokeMemory: Machine['pokeMemory'] = (...args) => pokeMemory(this.#hypervisor, ...args);
+  xl: Machine['xl'] = (command) => runXl(this.#hypervisor, command);
+  stateHash: Machine['stateHash'] = () => hashState(this.#hypervisor);
+
+  walk: Machine['walk'] = (domain, vcpu, address) => {
+    const target = this.#hypervisor.domains.get(domain)?.vcpus[vcpu];
+    if (target === undefined) throw new RangeError(`There is no vCPU ${vcpu} in domain ${domain}.`);
+    const paging = pagingOf(this.#hypervisor, target);
+    return walkGuest(this.#hypervisor.hardware.memory, target.domain.p2m, paging, address);
+  };
+
+  program: Machine['program'] = (domain) => {
+    const program = this.#hypervisor.domains.get(domain)?.program;
+    if (program === undefined) throw new RangeError(`There is no domain ${domain}.`);
+    return program;
+  };
+
+  /** One stretch of one vCPU, at most `limit` instructions; a stop, if there is one. */
+  #turn(
+    limit: number,
+    execute: (count: number) => ReturnType<Hardware['run']>,
+  ): StopReason | undefined {
+    const hypervisor = this.#hypervisor;
+    const { hardware } = hypervisor;
+    if (this.#pending !== undefined) return this.#finishExit();
+    const pcpu = this.#pickPcpu();
+    if (pcpu?.current === undefined) return this.#taken() ?? { why: 'idle' };
+    const vcpu = pcpu.current;
+    const early = this.#taken() ?? this.#atBreakpoint(vcpu);
+    if (early !== undefined) return early;
+    this.#enter(vcpu);
+    if (vcpu.domain.state === 'crashed') return this.#taken();
+    const timer = vcpu.timerNs === undefined ? limit : Math.max(1, vcpu.timerNs - pcpu.clockNs);
+    const count = Math.min(limit, pcpu.turnNs, timer);
+    const mayPass = this.#passed?.vcpu === vcpu && this.#passed.retired === vcpu.retired;
+    hardware.setTsc(pcpu.clockNs);
+    const stop = mayPass ? hardware.step() : execute(count);
+    this.#charge(pcpu, vcpu, hardware.retired);
+    vcpu.retired += hardware.retired;
+    if (stop === 'exit') {
+      this.#pending = beginExit(hypervisor, vcpu);
+      return this.#taken() ?? undefined;
+    }
+    if (stop === 'shutdown') {
+      endDomain(hypervisor, vcpu, 'triple-fault', `vCPU ${vcpu.id} shut down.`);
+    }
+    if (stop === 'halted') vcpu.state = 'blocked';
+    if (timer <= hardware.retired) this.#mustEnter = true;
+    return this.#taken() ?? (stop === 'breakpoint' ? this.#atBreakpoint(vcpu) : undefined);
+  }
+
+  /** The pCPU whose turn it is, with its vCPU loaded; undefined if all wait for ever. */
+  #pickPcpu(): Pcpu | undefined {
+    const hypervisor = this.#hypervisor;
+    const active = this.#turns.pcpus[this.#turns.active];
+    if (hypervisor.yieldRequested && active !== undefined) deschedule(active, this.#scheduler);
+    hypervisor.yieldRequested = false;
+    const pcpu = schedule(hypervisor, this.#turns, this.#scheduler, this.#sliceNs);
+    if (pcpu?.current === undefined) return pcpu;
+    hypervisor.nowNs = pcpu.clockNs;
+    this.#last = pcpu.current;
+    if (hypervisor.hardware.loaded !== pcpu.current) {
+      hypervisor.hardware.load(pcpu.current);
+      this.#mustEnter = true;
+    }
+    return pcpu;
+  }
+
+  #enter(vcpu: XenVcpu): void {
+    if (!this.#mustEnter) return;
+    prepareEntry(this.#hypervisor, vcpu);
+    const problem = this.#hypervisor.hardware.enter();
+    this.#mustEnter = false;
+    if (problem !== undefined) {
+      endDomain(this.#hypervisor, vcpu, 'crash', `VM entry failed: ${problem}`);
+    }
+  }
+
+  /** Time passes with instructions. */
+  #charge(pcpu: Pcpu, vcpu: XenVcpu, retired: number): void {
+    pcpu.clockNs += retired;
+    pcpu.turnNs -= retired;
+    pcpu.usedNs += retired;
+    vcpu.clockNs = pcpu.clockNs;
+    this.#hypervisor.nowNs = pcpu.clockNs;
+  }
+
+  /** Handles what is left of the exit. */
+  #finishExit(): StopReason | undefined {
+    const pending = this.#pending;
+    if (pending === undefined) return undefined;
+    const { vcpu } = pending;
+    const before = vcpu.retired;
+    const isDone = drainExit(this.#hypervisor, pending);
+    const pcpu = this.#turns.pcpus[vcpu.pcpu ?? this.#turns.active];
+    if (pcpu !== undefined) this.#charge(pcpu, vcpu, vcpu.retired - before);
+    if (isDone) {
+      this.#pending = undefined;
+      this.#mustEnter = true;
+    }
+    return this.#taken();
+  }
+
+  /** The stop that was asked for, once. */
+  #taken(): StopReason | undefined {
+    const request = this.#hypervisor.stopRequest;
+    const ids = this.breakpoints.takeStops();
+    this.#hypervisor.stopRequest = undefined;
+    if (request === undefined) return undefined;
+    if (request.why === 'event') return { why: 'event', event: request.event, ids };
+    const domain = this.#hypervisor.domains.get(request.domain);
+    return {
+      why: 'end',
+      domain: request.domain,
+      reason: domain?.shutdownReason ?? 'destroyed',
+      explanation: domain?.explanation ?? '',
+    };
+  }
+
+  #atBreakpoint(vcpu: XenVcpu): StopReason | undefined {
+    if (this.#passed?.vcpu === vcpu && this.#passed.retired === vcpu.retired) return undefined;
+    if (this.breakpoints.addresses().length === 0) return undefined;
+    const rip = this.#hypervisor.hardware.peekField(vcpu, FIELD.GUEST_RIP);
+    if (!this.breakpoints.addresses().includes(rip)) return undefined;
+    this.#passed = { vcpu, retired: vcpu.retired };
+    const ids = this.breakpoints.hitAddress(vcpu.domain.id, vcpu.id, rip);
+    if (ids.length === 0) return undefined;
+    return { why: 'breakpoint', domain: vcpu.domain.id, vcpu: vcpu.id, ids };
+  }
+
+  /** Until the vCPU has executed one instruction; others may run before its turn comes. */
+  #stepOne(target: XenVcpu, stopsInExit: boolean): StopReason {
+    this.#passed = { vcpu: target, retired: target.retired };
+    const start = target.retired;
+    for (let turns = 0; turns < 1_000_000; turns += 1) {
+      const stop = this.#turn(this.#sliceNs, (count) =>
+        this.#hypervisor.hardware.loaded === target
+          ? this.#hypervisor.hardware.step()
+          : this.#hypervisor.hardware.run(count),
+      );
+      if (stop !== undefined) return stop;
+      const isOwnExit = this.#pending?.vcpu === target;
+      const done = target.retired !== start || (isOwnExit && stopsInExit);
+      if (done && (stopsInExit || !isOwnExit)) {
+        return { why: 'step', domain: target.domain.id, vcpu: target.id };
+      }
+    }
+    return { why: 'budget' };
+  }
+
+  /** Until the vCPU stands at an address, at the same stack depth or above. */
+  #runTo(target: XenVcpu, goal: Goal | undefined): StopReason {
+    if (goal === undefined) return this.#stepOne(target, false);
+    const { hardware } = this.#hypervisor;
+    const { id } = this.breakpoints.add(
+      {
+        kind: 'address',
+        space: 'gva',
+        address: goal.rip,
+        domain: target.domain.id,
+        vcpu: target.id,
+      },
+      { condition: () => hardware.peekField(target, FIELD.GUEST_RSP) >= goal.rsp },
+    );
+    try {
+      const stop = this.run(Number.MAX_SAFE_INTEGER);
+      const isGoal = stop.why === 'breakpoint' && stop.ids.length === 1 && stop.ids[0] === id;
+      return isGoal ? { why: 'step', domain: target.domain.id, vcpu: target.id } : stop;
+    } finally {
+      this.breakpoints.remove(id);
+    }
+  }
+
+  /** After an instruction that is stepped over as one; undefined: it is an ordinary one. */
+  #afterCall(target: XenVcpu): Goal | undefined {
+    const { hardware } = this.#hypervisor;
+    const rip = hardware.peekField(target, FIELD.GUEST_RIP);
+    const space = { kind: 'gva', domain: target.domain.id, vcpu: target.id } as const;
+    const { bytes } = this.peekMemory(space, rip, 15);
+    const width = this.domains.find(({ id }) => id === target.domain.id)?.vcpus[target.id]
+      ?.codeWidth;
+    const instruction = decode(bytes, 0, rip, width ?? 64);
+    if (typeof instruction === 'string' || !isSteppedOver(instruction.mnemonic, bytes))
+      return undefined;
+    const rsp = hardware.peekField(target, FIELD.GUEST_RSP);
+    return { rip: rip + BigInt(instruction.lengthBytes), rsp };
+  }
+
+  /** The return address, taken from the top of the stack: right at a function's first instruction. */
+  #returnAddress(target: XenVcpu): Goal | undefined {
+    const { hardware } = this.#hypervisor;
+    const view = this.domains.find(({ id }) => id === target.domain.id)?.vcpus[target.id];
+    const wordBytes = view?.codeWidth === 64 ? 8 : 4;
+    const rsp = hardware.peekField(target, FIELD.GUEST_RSP);
+    const space = { kind: 'gva', domain: target.domain.id, vcpu: target.id } as const;
+    const { bytes, holes } = this.peekMemory(space, rsp, wordBytes);
+    if (holes.length > 0) return undefined;
+    return { rip: readNumber(bytes, 0, wordBytes), rsp: rsp + BigInt(wordBytes) };
+  }
+
+  save(): Uint8Array {
+    while (this.#pending !== undefined) this.#finishExit();
+    const state: RunState = {
+      turns: this.#turns,
+      scheduler: this.#scheduler,
+      mustEnter: this.#mustEnter,
+    };
+    return saveMachine(this.#hypervisor, state);
+  }
+
+  restore(snapshot: Uint8Array): void {
+    const state: RunState = {
+      turns: this.#turns,
+      scheduler: this.#scheduler,
+      mustEnter: this.#mustEnter,
+    };
+    restoreMachine(this.#hypervisor, state, snapshot);
+    this.#pending = undefined;
+    this.#passed = undefined;
+    this.#mustEnter = true;
+  }
+}
+
+interface Goal {
+  readonly rip: bigint;
+  readonly rsp: bigint;
+}
+
+const REPEAT_PREFIXES = new Set([0xf2, 0xf3]);
+const CALLS = new Set(['call', 'int', 'int3', 'into', 'syscall', 'sysenter']);
+const STRINGS = /^(?:rep\S*\s+)?(?:movs|stos|lods|scas|cmps|ins|outs)[bwdq]$/;
+
+const isSteppedOver = (mnemonic: string, bytes: Uint8Array): boolean =>
+  CALLS.has(mnemonic) || (STRINGS.test(mnemonic) && REPEAT_PREFIXES.has(bytes[0] ?? 0));

@@ -1,0 +1,206 @@
+/**
+ * Domains and vCPUs as the door shows them. Looking changes nothing.
+ */
+import {
+  CODE_WIDTH,
+  CPL,
+  CR0,
+  CR2,
+  CR3,
+  CR4,
+  CR8,
+  DEBUG_REGISTERS,
+  DR6,
+  DR7,
+  EFER,
+  registerSlot,
+  segmentAccess,
+  segmentBase,
+  segmentLimit,
+  segmentSelector,
+} from '../cpu/state.ts';
+import type { Domain, SegmentView, Vcpu, VmcsGroupView } from '../machine.ts';
+import { VMCS_FIELDS } from '../vmx/vmcs-fields.ts';
+import type { XenDomain, XenVcpu } from './domain.ts';
+import { isMasked, isPending, VIRQ_NAMES } from './event-channels.ts';
+import { FIELD } from './hardware.ts';
+import type { Hypervisor } from './hypervisor.ts';
+
+const GENERAL = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  ...[8, 9, 10, 11, 12, 13, 14, 15].map((number) => `r${number}`),
+];
+
+/** Where registers are that are whole slots. */
+const SLOTS: ReadonlyMap<string, number> = new Map([
+  ...GENERAL.map((name, number) => [name, registerSlot(number)] as const),
+  ['cr0', CR0],
+  ['cr2', CR2],
+  ['cr3', CR3],
+  ['cr4', CR4],
+  ['cr8', CR8],
+  ['efer', EFER],
+  ['dr6', DR6],
+  ['dr7', DR7],
+  ...[0, 1, 2, 3].map((number) => [`dr${number}`, DEBUG_REGISTERS + number * 8] as const),
+]);
+/** Registers that the VMCS holds in another form than the window. */
+const FIELDS: Readonly<Record<string, number>> = {
+  rip: FIELD.GUEST_RIP,
+  rflags: FIELD.GUEST_RFLAGS,
+};
+const SEGMENT_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'] as const;
+const CR0_PE = 1n;
+const CR0_PG = 1n << 31n;
+const EFER_LMA = 1n << 10n;
+
+export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain => {
+  const vcpus = domain.vcpus.map((vcpu) => viewVcpu(hypervisor, vcpu));
+  return {
+    id: domain.id,
+    name: domain.config.name,
+    type: 'pvh',
+    get state() {
+      const isBlocked = domain.vcpus.every(({ state }) => state !== 'runnable');
+      return domain.state === 'running' && isBlocked ? 'blocked' : domain.state;
+    },
+    get shutdownReason() {
+      return domain.shutdownReason;
+    },
+    get explanation() {
+      return domain.explanation;
+    },
+    get memoryBytes() {
+      return domain.pages * 4096;
+    },
+    get maximumMemoryBytes() {
+      return domain.maximumPages * 4096;
+    },
+    get targetMemoryBytes() {
+      return domain.targetPages * 4096;
+    },
+    vcpus,
+    exitCounts: domain.exitCounts,
+    hypercallCounts: domain.hypercallCounts,
+    get consoleText() {
+      return domain.consoleText;
+    },
+    p2m: () => domain.p2m.ranges(domain.labels),
+    channels: () =>
+      [...domain.channels].map(([port, channel]) => ({
+        port,
+        state: channel.state,
+        detail:
+          channel.state === 'virq'
+            ? (VIRQ_NAMES[channel.virq] ?? `VIRQ ${channel.virq}`)
+            : channel.state === 'interdomain'
+              ? `domain ${channel.remoteDomain} port ${channel.remotePort}`
+              : channel.state === 'unbound'
+                ? `for domain ${channel.remoteDomain}`
+                : `vCPU ${channel.vcpu}`,
+        vcpu: channel.vcpu,
+        pending: isPending(hypervisor, domain, port),
+        masked: isMasked(hypervisor, domain, port),
+      })),
+  };
+};
+
+const viewVcpu = (hypervisor: Hypervisor, vcpu: XenVcpu): Vcpu => {
+  const { hardware } = hypervisor;
+  const slot = (address: number): bigint => hardware.slot(vcpu, address);
+  const small = (address: number): number => Number(slot(address) & 0xffff_ffffn);
+  const width = (): 16 | 32 | 64 => {
+    const value = small(CODE_WIDTH);
+    return value === 16 || value === 64 ? value : 32;
+  };
+  return {
+    id: vcpu.id,
+    domain: vcpu.domain.id,
+    get state() {
+      if (vcpu.domain.state === 'paused') return 'paused';
+      return vcpu.state === 'runnable' && vcpu.pcpu !== undefined ? 'running' : vcpu.state;
+    },
+    get pcpu() {
+      return vcpu.pcpu;
+    },
+    get retired() {
+      return vcpu.retired;
+    },
+    get exits() {
+      return vcpu.exits;
+    },
+    get mode() {
+      return `ring ${small(CPL)} ${modeOf(slot(CR0), slot(EFER), width())}`;
+    },
+    get codeWidth() {
+      return width();
+    },
+    get privilege() {
+      return small(CPL);
+    },
+    get rip() {
+      return hardware.peekField(vcpu, FIELD.GUEST_RIP);
+    },
+    register(name) {
+      const field = FIELDS[name];
+      if (field !== undefined) return hardware.peekField(vcpu, field);
+      const at = SLOTS.get(name);
+      return at === undefined ? undefined : slot(at);
+    },
+    setRegister(name, value) {
+      const field = FIELDS[name];
+      const at = SLOTS.get(name);
+      if (field === undefined && (at === undefined || !GENERAL.includes(name))) {
+        return `Register ${name} can not be set; general registers, RIP and RFLAGS can.`;
+      }
+      if (at !== undefined) hardware.setSlot(vcpu, at, BigInt.asUintN(64, value));
+      if (field !== undefined) {
+        if (hardware.loaded !== vcpu) hardware.load(vcpu);
+        hardware.write(field, BigInt.asUintN(64, value));
+      }
+      return undefined;
+    },
+    segments: () =>
+      SEGMENT_NAMES.map(
+        (name, number): SegmentView => ({
+          name,
+          selector: small(segmentSelector(number)),
+          base: slot(segmentBase(number)),
+          limit: small(segmentLimit(number)),
+          accessRights: small(segmentAccess(number)),
+        }),
+      ),
+    vmcs: () => vmcsGroups(hypervisor, vcpu),
+  };
+};
+
+const modeOf = (cr0: bigint, efer: bigint, width: 16 | 32 | 64): string => {
+  if ((cr0 & CR0_PE) === 0n) return 'real';
+  if ((efer & EFER_LMA) !== 0n) return width === 64 ? 'long' : 'compatibility';
+  return (cr0 & CR0_PG) === 0n ? 'protected, no paging' : 'protected';
+};
+
+/** Groups of SDM Vol. 3C 24.3 "Organization of VMCS Data". */
+const GROUPS = [
+  ['guest', 'Guest-state area'],
+  ['control', 'Control fields'],
+  ['exit', 'VM-exit information fields'],
+] as const;
+
+const vmcsGroups = ({ hardware }: Hypervisor, vcpu: XenVcpu): VmcsGroupView[] =>
+  GROUPS.map(([area, title]) => ({
+    title,
+    fields: VMCS_FIELDS.filter((field) => field.area === area).map(({ name, encoding, width }) => ({
+      name,
+      encoding,
+      value: hardware.peekField(vcpu, encoding),
+      widthBits: width === 'natural' ? 64 : width,
+    })),
+  }));

@@ -1,0 +1,93 @@
+/**
+ * The hypervisor's hardware: VMCS regions and windows (emulator/vmx, emulator/cpu/state.ts), and
+ * a guest processor that enters and runs what is loaded.
+ */
+import { WINDOW, WINDOW_BYTES } from '../cpu/state.ts';
+import type { MachineMemory } from '../memory/machine-memory.ts';
+import {
+  clearVmcs,
+  readVmcs,
+  runningWindow,
+  savedWindow,
+  type WindowSlots,
+  writeVmcs,
+} from '../vmx/vmcs.ts';
+import type { XenVcpu } from './domain.ts';
+import type { Hardware } from './hardware.ts';
+
+/** Entry and execution; everything else of the hardware is memory. */
+export type GuestProcessor = Pick<
+  Hardware,
+  'run' | 'step' | 'retired' | 'setTsc' | 'invalidateTranslations' | 'noteWrite' | 'setBreakpoints'
+> & {
+  /** Checks and injection with this VMCS, whose guest state is in the window. */
+  enter(vmcs: number): string | undefined;
+  /** The window holds another vCPU now. */
+  windowChanged(): void;
+};
+
+export const createVmxHardware = (memory: MachineMemory, processor: GuestProcessor): Hardware => {
+  let loaded: XenVcpu | undefined;
+  const { bytes, view } = memory;
+  const running = runningWindow(memory);
+  const windowOf = (vcpu: XenVcpu): WindowSlots =>
+    vcpu === loaded ? running : savedWindow(vcpu.window);
+  const required = (): XenVcpu => {
+    if (loaded === undefined) throw new Error('No VMCS is current.');
+    return loaded;
+  };
+  const peekField = (vcpu: XenVcpu, field: number): bigint => {
+    const value = readVmcs(memory, vcpu.vmcs, windowOf(vcpu), field);
+    if (value === undefined) throw new Error(`There is no VMCS field 0x${field.toString(16)}.`);
+    return value;
+  };
+  const saved = (vcpu: XenVcpu): DataView =>
+    new DataView(vcpu.window.buffer, vcpu.window.byteOffset, vcpu.window.byteLength);
+  return {
+    memory,
+    get loaded() {
+      return loaded;
+    },
+    get retired() {
+      return processor.retired;
+    },
+    load(vcpu) {
+      loaded?.window.set(bytes.subarray(WINDOW, WINDOW + WINDOW_BYTES));
+      bytes.set(vcpu.window, WINDOW);
+      loaded = vcpu;
+      processor.windowChanged();
+    },
+    read: (field) => peekField(required(), field),
+    peekField,
+    write(field, value) {
+      const vcpu = required();
+      if (!writeVmcs(memory, vcpu.vmcs, windowOf(vcpu), field, value)) {
+        throw new Error(`There is no VMCS field 0x${field.toString(16)}.`);
+      }
+    },
+    prepareVmcs: ({ vmcs }) => clearVmcs(memory, vmcs),
+    enter: () => processor.enter(required().vmcs),
+    run: (budget) => processor.run(budget),
+    step: () => processor.step(),
+    setTsc: (value) => processor.setTsc(value),
+    invalidateTranslations: () => processor.invalidateTranslations(),
+    noteWrite: (maddr, lengthBytes) => processor.noteWrite(maddr, lengthBytes),
+    setBreakpoints: (addresses) => processor.setBreakpoints(addresses),
+    slot: (vcpu, address) =>
+      vcpu === loaded
+        ? view.getBigUint64(address, true)
+        : saved(vcpu).getBigUint64(address - WINDOW, true),
+    setSlot(vcpu, address, value) {
+      if (vcpu === loaded) view.setBigUint64(address, value, true);
+      else saved(vcpu).setBigUint64(address - WINDOW, value, true);
+    },
+    saveWindow: (vcpu) =>
+      vcpu === loaded ? bytes.slice(WINDOW, WINDOW + WINDOW_BYTES) : vcpu.window.slice(),
+    restoreWindow(vcpu, window) {
+      vcpu.window.set(window);
+      if (vcpu !== loaded) return;
+      bytes.set(window, WINDOW);
+      processor.windowChanged();
+    },
+  };
+};
