@@ -87,6 +87,7 @@ class RunningMachine implements Machine {
   readonly #turns;
   #pending: PendingExit | undefined;
   #mustEnter = true;
+  #retired = 0;
   /** A breakpoint that has been reported here lets the instruction run. */
   #passed: { readonly vcpu: XenVcpu; readonly retired: number } | undefined;
   #last: XenVcpu;
@@ -110,9 +111,7 @@ class RunningMachine implements Machine {
   }
 
   get retired(): number {
-    return this.domains
-      .flatMap(({ vcpus }) => vcpus)
-      .reduce((sum, { retired }) => sum + retired, 0);
+    return this.#retired;
   }
 
   get timeNs(): number {
@@ -130,10 +129,10 @@ class RunningMachine implements Machine {
   run(budget: number): StopReason {
     let left = budget;
     while (left > 0) {
-      const before = this.retired;
+      const before = this.#retired;
       const stop = this.#turn(left, (count) => this.#hypervisor.hardware.run(count));
       if (stop !== undefined) return stop;
-      left -= this.retired - before;
+      left -= this.#retired - before;
     }
     return { why: 'budget' };
   }
@@ -235,6 +234,7 @@ class RunningMachine implements Machine {
     pcpu.clockNs += retired;
     pcpu.turnNs -= retired;
     pcpu.usedNs += retired;
+    this.#retired += retired;
     vcpu.clockNs = pcpu.clockNs;
     this.#hypervisor.nowNs = pcpu.clockNs;
   }
@@ -372,6 +372,9 @@ class RunningMachine implements Machine {
     this.#pending = undefined;
     this.#passed = undefined;
     this.#mustEnter = true;
+    this.#retired = this.domains
+      .flatMap(({ vcpus }) => vcpus)
+      .reduce((sum, { retired }) => sum + retired, 0);
   }
 }
 

@@ -43,10 +43,12 @@ const mayRun = (vcpu: XenVcpu): boolean => vcpu.state === 'runnable' && isRunnin
 
 /** Raises VIRQ_TIMER of the vCPUs whose time has come. */
 export const fireTimers = (hypervisor: Hypervisor, nowNs: number): void => {
-  for (const vcpu of allVcpus(hypervisor)) {
-    if (vcpu.timerNs !== undefined && vcpu.timerNs <= nowNs && isRunning(vcpu.domain)) {
-      vcpu.timerNs = undefined;
-      raiseVirq(hypervisor, vcpu, VIRQ_TIMER);
+  for (const domain of hypervisor.domains.values()) {
+    for (const vcpu of domain.vcpus) {
+      if (vcpu.timerNs !== undefined && vcpu.timerNs <= nowNs && isRunning(domain)) {
+        vcpu.timerNs = undefined;
+        raiseVirq(hypervisor, vcpu, VIRQ_TIMER);
+      }
     }
   }
 };

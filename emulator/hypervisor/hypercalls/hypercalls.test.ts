@@ -1,0 +1,183 @@
+import { expect, test } from 'vitest';
+import { registerSlot } from '../../cpu/state.ts';
+import { EventStream } from '../../events.ts';
+import type { Gfn } from '../../memory/addresses.ts';
+import { createMachineMemory } from '../../memory/machine-memory.ts';
+import { buildDomain } from '../build-domain.ts';
+import type { XenDomain } from '../domain.ts';
+import { isPending, raiseVirq, VIRQ_TIMER } from '../event-channels.ts';
+import { createFrames } from '../frames.ts';
+import { copyFromGuest, copyToGuest, type Hypervisor } from '../hypervisor.ts';
+import { createMsrBitmap } from '../vcpu-setup.ts';
+import { createVmxHardware } from '../vmx-hardware.ts';
+import { HYPERCALLS } from './catalog.ts';
+import { decodeHypercall, performHypercall } from './dispatch.ts';
+import { readNumber, writeNumber } from './hypercall.ts';
+
+const ARGUMENT = 0x2000;
+const LIST = 0x3000;
+
+const build = (count = 1) => {
+  const memory = createMachineMemory(24 << 20);
+  const hardware = createVmxHardware(memory, {
+    enter: () => undefined,
+    run: () => 'budget',
+    step: () => 'budget',
+    retired: 0,
+    setTsc: () => {},
+    invalidateTranslations: () => {},
+    noteWrite: () => {},
+    setBreakpoints: () => {},
+    windowChanged: () => {},
+  });
+  const hypervisor: Hypervisor = {
+    hardware,
+    events: new EventStream(),
+    frames: createFrames(memory.ramBytes),
+    domains: new Map(),
+    console: () => {},
+    stopRequest: undefined,
+    nowNs: 1000,
+    yieldRequested: false,
+  };
+  const bitmap = createMsrBitmap(hardware, hypervisor.frames);
+  const config = { name: 'test', program: new Uint8Array(16), memoryBytes: 4 << 20 };
+  const domains = Array.from({ length: count }, (_, index) =>
+    buildDomain(hypervisor, index + 1, { ...config, name: `test${index}` }, bitmap),
+  );
+  return { hypervisor, domains };
+};
+
+/** Calls by the 32-bit convention, with a structure of [offset, bytes, value] as second argument. */
+const call = (
+  hypervisor: Hypervisor,
+  domain: XenDomain | undefined,
+  number: number,
+  args: readonly number[],
+  structure: readonly (readonly [number, number, number])[] = [],
+): number => {
+  const vcpu = domain?.vcpus[0];
+  if (vcpu === undefined) throw new Error('no such domain');
+  const { hardware } = hypervisor;
+  if (hardware.loaded !== vcpu) hardware.load(vcpu);
+  const bytes = new Uint8Array(64);
+  for (const [offset, size, value] of structure) writeNumber(bytes, offset, size, BigInt(value));
+  copyToGuest(hypervisor, vcpu, BigInt(ARGUMENT), bytes);
+  hardware.setSlot(vcpu, registerSlot(0), BigInt(number));
+  [3, 1, 2, 6, 7].forEach((register, index) => {
+    hardware.setSlot(vcpu, registerSlot(register), BigInt(args[index] ?? 0));
+  });
+  return Number(BigInt.asIntN(64, performHypercall(decodeHypercall(hypervisor, vcpu))));
+};
+
+/** A 32-bit field of the structure, after the call. */
+const field = (hypervisor: Hypervisor, domain: XenDomain | undefined, offset: number): number => {
+  const vcpu = domain?.vcpus[0];
+  const bytes = vcpu && copyFromGuest(hypervisor, vcpu, BigInt(ARGUMENT + offset), 4);
+  return Number(readNumber(bytes ?? new Uint8Array(4), 0, 4));
+};
+
+test('names and numbers of the catalog are unique', () => {
+  const keys = HYPERCALLS.map(({ number, command }) => `${number}.${command}`);
+
+  expect(new Set(keys).size).toBe(keys.length);
+  expect(new Set(HYPERCALLS.map(({ name }) => name)).size).toBe(keys.length);
+});
+
+test('a balloon gives a frame back and takes one again', () => {
+  const { hypervisor, domains } = build();
+  const [domain] = domains;
+  const vcpu = domain?.vcpus[0];
+  if (domain === undefined || vcpu === undefined) throw new Error('no domain');
+  const free = hypervisor.frames.free;
+  copyToGuest(hypervisor, vcpu, BigInt(LIST), Uint8Array.of(0, 3, 0, 0, 1, 3, 0, 0));
+  const structure = [
+    [0, 4, LIST],
+    [4, 4, 2],
+    [16, 2, 0x7ff0],
+  ] as const;
+
+  expect(call(hypervisor, domain, 12, [1, ARGUMENT], structure)).toBe(2);
+  expect(domain.p2m.lookup(0x300 as Gfn)).toMatchObject({ type: 'ballooned' });
+  expect(domain.pages).toBe(1022);
+  expect(call(hypervisor, domain, 12, [1, ARGUMENT], structure)).toBe(0);
+  expect(call(hypervisor, domain, 12, [6, ARGUMENT], structure)).toBe(2);
+  expect(domain.p2m.lookup(0x300 as Gfn)).toMatchObject({ type: 'ram' });
+  // The large page was split: one table more.
+  expect(hypervisor.frames.free).toBe(free - 1);
+});
+
+test('an argument that is not mapped is EFAULT', () => {
+  const { hypervisor, domains } = build();
+
+  expect(call(hypervisor, domains[0], 12, [1, 0x8000_0000])).toBe(-14);
+});
+
+test('an event reaches the other domain, and wakes it', () => {
+  const { hypervisor, domains } = build(2);
+  const [first, second] = domains;
+  const target = second?.vcpus[0];
+  if (target === undefined || second === undefined) throw new Error('no domain');
+  const opened = call(
+    hypervisor,
+    first,
+    32,
+    [6, ARGUMENT],
+    [
+      [0, 2, 0x7ff0],
+      [2, 2, 2],
+    ],
+  );
+  const port = field(hypervisor, first, 4);
+  const bound = call(
+    hypervisor,
+    second,
+    32,
+    [0, ARGUMENT],
+    [
+      [0, 2, 1],
+      [4, 4, port],
+    ],
+  );
+  target.state = 'blocked';
+
+  expect([opened, port, bound]).toEqual([0, 1, 0]);
+  second.channels.set(2, { state: 'virq', virq: VIRQ_TIMER, vcpu: 0 });
+  expect(call(hypervisor, first, 32, [4, ARGUMENT], [[0, 4, port]])).toBe(0);
+  expect(isPending(hypervisor, second, 1)).toBe(true);
+  raiseVirq(hypervisor, target, VIRQ_TIMER);
+  expect(isPending(hypervisor, second, 2)).toBe(true);
+  expect(target.state).toBe('runnable');
+});
+
+test('a timer in the past with the flag "future" is refused', () => {
+  const { hypervisor, domains } = build();
+  const set = (timeout: number, flags: number) =>
+    call(
+      hypervisor,
+      domains[0],
+      24,
+      [8, 0, ARGUMENT],
+      [
+        [0, 8, timeout],
+        [8, 4, flags],
+      ],
+    );
+
+  expect(set(500, 1)).toBe(-62);
+  expect(set(5000, 1)).toBe(0);
+  expect(domains[0]?.vcpus[0]?.timerNs).toBe(5000);
+});
+
+test('a callback vector is set by HVM_PARAM_CALLBACK_IRQ of type 2', () => {
+  const { hypervisor, domains } = build();
+  const structure = [
+    [0, 2, 0x7ff0],
+    [4, 4, 0],
+    [8, 4, 0xf3],
+    [12, 4, 0x0200_0000],
+  ] as const;
+
+  expect(call(hypervisor, domains[0], 34, [0, ARGUMENT], structure)).toBe(0);
+  expect(domains[0]?.callbackVector).toBe(0xf3);
+});
