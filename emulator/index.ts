@@ -21,3 +21,4 @@ export * from './machine.ts';
 export * from './memory/addresses.ts';
 export { parseScenario } from './scenario/parse-scenario.ts';
 export type * from './scenario/scenario.ts';
+export { EXIT_REASONS } from './vmx/exit-reasons.ts';

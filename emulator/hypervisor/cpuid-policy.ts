@@ -2,6 +2,7 @@
  * What CPUID tells a guest: the processor's leaves, and Xen's at 0x4000_0000.
  * Sources: SDM Vol. 2A, CPUID; Xen public/arch-x86/cpuid.h.
  */
+import { PHYSICAL_ADDRESS_BITS } from '../cpu/paging.ts';
 import type { XenVcpu } from './domain.ts';
 import { XEN_MAJOR, XEN_MINOR } from './hypercalls/xen-version.ts';
 
@@ -89,7 +90,7 @@ export const cpuidOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLe
     case 0x8000_0001:
       return leaf('extended features', 0, 0, AMD_ECX, AMD_EDX);
     case 0x8000_0008:
-      return leaf('address sizes', 0x3028);
+      return leaf('address sizes', (48 << 8) | PHYSICAL_ADDRESS_BITS);
     default:
       return leaf('a leaf that is not there');
   }

@@ -3,6 +3,7 @@
  */
 import type { VmExitEvent } from '../events.ts';
 import type { ExitInProgress, ExitStep } from '../machine.ts';
+import { exitReasonOf } from '../vmx/exit-reasons.ts';
 import { count, type XenVcpu } from './domain.ts';
 import { pendingVector } from './event-channels.ts';
 import { findExitHandler } from './exits/catalog.ts';
@@ -39,7 +40,7 @@ export const beginExit = (hypervisor: Hypervisor, vcpu: XenVcpu): PendingExit =>
     qualification: hardware.read(FIELD.EXIT_QUALIFICATION),
   };
   const handler = findExitHandler(reason);
-  const name = handler?.name ?? `EXIT_${reason}`;
+  const name = exitReasonOf(reason)?.name ?? `EXIT_${reason}`;
   vcpu.exits += 1;
   count(vcpu.domain.exitCounts, name);
   const event = exitEvent(context, name);

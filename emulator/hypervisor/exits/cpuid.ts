@@ -14,7 +14,6 @@ import {
 
 export const cpuid: ExitHandler = {
   number: 10,
-  name: 'CPUID',
   *handle(context) {
     const number = Number(readGeneral(context, 0) & 0xffff_ffffn);
     const subleaf = Number(readGeneral(context, 1) & 0xffff_ffffn);

@@ -45,7 +45,6 @@ type Verdict = 'refuse' | (() => void);
 
 export const crAccess: ExitHandler = {
   number: 28,
-  name: 'CR_ACCESS',
   *handle(context) {
     const { qualification } = context;
     const register = Number(qualification & 15n);

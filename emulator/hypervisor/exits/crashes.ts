@@ -8,7 +8,6 @@ import { type ExitHandler, hex, readField, step } from './exit.ts';
 
 export const tripleFault: ExitHandler = {
   number: 2,
-  name: 'TRIPLE_FAULT',
   *handle(context) {
     const rip = readField(context, FIELD.GUEST_RIP);
     yield step(
@@ -26,7 +25,6 @@ export const tripleFault: ExitHandler = {
 
 export const eptMisconfiguration: ExitHandler = {
   number: 49,
-  name: 'EPT_MISCONFIG',
   *handle(context) {
     const gpa = readField(context, FIELD.GUEST_PHYSICAL_ADDRESS);
     yield step('End the domain', () => `the EPT entries of gpa ${hex(gpa)} are not valid`);
@@ -41,7 +39,6 @@ export const eptMisconfiguration: ExitHandler = {
 
 export const invalidGuestState: ExitHandler = {
   number: 33,
-  name: 'INVALID_GUEST_STATE',
   *handle(context) {
     yield step('End the domain', () => 'the checks of VM entry refused the guest state');
     endDomain(

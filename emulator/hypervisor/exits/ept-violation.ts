@@ -28,7 +28,6 @@ export const accessOf = (qualification: bigint): 'read' | 'write' | 'execute' =>
 
 export const eptViolation: ExitHandler = {
   number: 48,
-  name: 'EPT_VIOLATION',
   *handle(context) {
     const { hypervisor, vcpu, qualification } = context;
     const gpa = Number(readField(context, FIELD.GUEST_PHYSICAL_ADDRESS)) as Gpa;

@@ -26,7 +26,6 @@ export interface ExitContext {
 export interface ExitHandler {
   /** Basic exit reason: SDM Vol. 3D Appendix C "VMX Basic Exit Reasons". */
   readonly number: number;
-  readonly name: string;
   handle(context: ExitContext): ExitSteps;
 }
 

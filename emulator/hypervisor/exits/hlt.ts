@@ -9,7 +9,6 @@ import { advance, advanceStep, type ExitHandler, readField, step } from './exit.
 
 export const hlt: ExitHandler = {
   number: 12,
-  name: 'HLT',
   *handle(context) {
     const { hypervisor, vcpu } = context;
     yield advanceStep(context);

@@ -26,7 +26,6 @@ const PIECE_ELEMENTS = 4096n;
 
 export const io: ExitHandler = {
   number: 30,
-  name: 'IO_INSTRUCTION',
   *handle(context) {
     const { qualification } = context;
     const bytes = Number(qualification & 7n) + 1;

@@ -119,7 +119,6 @@ const fillHypercallPage = ({ hypervisor, vcpu }: ExitContext, value: bigint): bo
 
 export const rdmsr: ExitHandler = {
   number: 31,
-  name: 'RDMSR',
   *handle(context) {
     const msr = numberOf(context);
     yield step('Look the MSR up', () => `ECX = ${hex(msr)}`);
@@ -139,7 +138,6 @@ export const rdmsr: ExitHandler = {
 
 export const wrmsr: ExitHandler = {
   number: 32,
-  name: 'WRMSR',
   *handle(context) {
     const msr = numberOf(context);
     const value =

@@ -2,6 +2,7 @@
  * Exits that take one step: the interrupt window, exceptions that are handed back, instructions
  * that a guest without nested virtualization does not have, cache flushes.
  */
+import { exitReasonNumber } from '../../vmx/exit-reasons.ts';
 import { FIELD, INTERRUPT_WINDOW_EXITING } from '../hardware.ts';
 import {
   advance,
@@ -21,7 +22,6 @@ const UD = 6;
 /** The guest can take interrupts now; VM entry injects the one that waits. */
 export const interruptWindow: ExitHandler = {
   number: 7,
-  name: 'INTERRUPT_WINDOW',
   *handle(context) {
     yield step(
       'Close the interrupt window',
@@ -35,7 +35,6 @@ export const interruptWindow: ExitHandler = {
 /** An exception that the bitmap intercepts goes back to the guest unchanged. */
 export const exception: ExitHandler = {
   number: 0,
-  name: 'EXCEPTION_NMI',
   *handle(context) {
     const information = readField(context, FIELD.EXIT_INTERRUPTION_INFORMATION);
     yield step('Hand the exception back', () => `vector ${information & 0xffn}`);
@@ -47,9 +46,8 @@ export const exception: ExitHandler = {
   },
 };
 
-const skipping = (number: number, name: string, what: string): ExitHandler => ({
+const skipping = (number: number, what: string): ExitHandler => ({
   number,
-  name,
   *handle(context: ExitContext): ExitSteps {
     yield step('Do nothing', () => what);
     yield advanceStep(context);
@@ -57,12 +55,11 @@ const skipping = (number: number, name: string, what: string): ExitHandler => ({
   },
 });
 
-export const invd = skipping(13, 'INVD', 'caches are not simulated');
-export const wbinvd = skipping(54, 'WBINVD', 'caches are not simulated');
+export const invd = skipping(13, 'caches are not simulated');
+export const wbinvd = skipping(54, 'caches are not simulated');
 
-const undefinedInstruction = (number: number, name: string): ExitHandler => ({
+const undefinedInstruction = (number: number): ExitHandler => ({
   number,
-  name,
   *handle(context: ExitContext): ExitSteps {
     const rip = readField(context, FIELD.GUEST_RIP);
     yield step('Inject #UD', () => `the instruction at ${hex(rip)} is not offered to this domain`);
@@ -72,17 +69,17 @@ const undefinedInstruction = (number: number, name: string): ExitHandler => ({
 
 /** VMX instructions and XSETBV. */
 export const notOffered: readonly ExitHandler[] = [
-  undefinedInstruction(19, 'VMCLEAR'),
-  undefinedInstruction(20, 'VMLAUNCH'),
-  undefinedInstruction(21, 'VMPTRLD'),
-  undefinedInstruction(22, 'VMPTRST'),
-  undefinedInstruction(23, 'VMREAD'),
-  undefinedInstruction(24, 'VMRESUME'),
-  undefinedInstruction(25, 'VMWRITE'),
-  undefinedInstruction(26, 'VMXOFF'),
-  undefinedInstruction(27, 'VMXON'),
-  undefinedInstruction(50, 'INVEPT'),
-  undefinedInstruction(53, 'INVVPID'),
-  undefinedInstruction(55, 'XSETBV'),
-  undefinedInstruction(59, 'VMFUNC'),
+  undefinedInstruction(exitReasonNumber('VMCLEAR')),
+  undefinedInstruction(exitReasonNumber('VMLAUNCH')),
+  undefinedInstruction(exitReasonNumber('VMPTRLD')),
+  undefinedInstruction(exitReasonNumber('VMPTRST')),
+  undefinedInstruction(exitReasonNumber('VMREAD')),
+  undefinedInstruction(exitReasonNumber('VMRESUME')),
+  undefinedInstruction(exitReasonNumber('VMWRITE')),
+  undefinedInstruction(exitReasonNumber('VMXOFF')),
+  undefinedInstruction(exitReasonNumber('VMXON')),
+  undefinedInstruction(exitReasonNumber('INVEPT')),
+  undefinedInstruction(exitReasonNumber('INVVPID')),
+  undefinedInstruction(exitReasonNumber('XSETBV')),
+  undefinedInstruction(exitReasonNumber('VMFUNC')),
 ];

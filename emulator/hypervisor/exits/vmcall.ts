@@ -11,7 +11,6 @@ import { advance, advanceStep, type ExitHandler, hex, step, writeGeneral } from 
 
 export const vmcall: ExitHandler = {
   number: 18,
-  name: 'VMCALL',
   *handle(context) {
     const { hypervisor, vcpu } = context;
     yield step(
