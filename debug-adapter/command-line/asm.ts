@@ -1,0 +1,64 @@
+/**
+ * `hyperstep asm FILE`: assembles a file as `nasm` (and, for ELF, `ld`) would.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { assemble } from '../../assembler/index.ts';
+
+export interface AsmOptions {
+  readonly format: 'bin' | 'elf';
+  readonly output?: string;
+  readonly listing?: string;
+}
+
+/** Exit code of a bad program, file or option. */
+export const BAD_INPUT = 2;
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Gives the process's exit code; what there is to say goes to `complain`, a line each. */
+export function runAsm(
+  file: string,
+  options: AsmOptions,
+  complain: (line: string) => void,
+): number {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    complain(`${file}: cannot be read: ${reasonOf(error)}`);
+    return BAD_INPUT;
+  }
+  const assembly = assemble(text, {
+    path: file,
+    format: options.format === 'elf' ? 'elf64' : 'bin',
+    readFile: (path, from) => {
+      const place = resolve(dirname(from), path);
+      try {
+        return { path: place, bytes: readFileSync(place) };
+      } catch {
+        return undefined;
+      }
+    },
+  });
+  for (const diagnostic of assembly.diagnostics) {
+    const { path, range, severity, message } = diagnostic;
+    complain(`${path}:${range.startLine}:${range.startColumn}: ${severity}: ${message}`);
+  }
+  if (assembly.diagnostics.some(({ severity }) => severity === 'error')) return BAD_INPUT;
+  const output = options.output ?? `${file.replace(/\.\w+$/, '')}.${options.format}`;
+  if (resolve(output) === resolve(file)) {
+    complain(`${output}: would overwrite the source`);
+    return BAD_INPUT;
+  }
+  try {
+    writeFileSync(output, assembly.bytes);
+    if (options.listing !== undefined) writeFileSync(options.listing, assembly.listing);
+  } catch (error) {
+    complain(`${output}: cannot be written: ${reasonOf(error)}`);
+    return BAD_INPUT;
+  }
+  return 0;
+}
