@@ -1,0 +1,178 @@
+/**
+ * The processor's own view of its state: slots of the window, linear memory as the processor
+ * reads it for itself, pending faults. Operations, segmentation and event delivery are built on it.
+ */
+import { type ExceptionName, type OperationName, vectorOf } from '../../isa/index.ts';
+import { hostAddressOf, type MachineMemory } from '../memory/machine-memory.ts';
+import { type PagingAccess, type SecondStage, translateLinear } from './paging.ts';
+import { OUTCOME, type Outcome } from './processor.ts';
+import * as state from './state.ts';
+
+/** VMX non-root operation, as lower layers see it; emulator/vmx implements it. */
+export interface NonRoot {
+  /** True if the operation makes a VM exit, which then has been made. */
+  intercepts(operation: OperationName, args: readonly bigint[]): boolean;
+  /** True if the exception makes a VM exit. `errorCode` is undefined if it has none. */
+  interceptsException(vector: number, errorCode: number | undefined): boolean;
+  /** Makes the VM exit of a triple fault. */
+  tripleFault(): void;
+  /** What the guest reads of CR0 or CR4, and what a write that does not exit changes. */
+  readControlRegister(number: number, value: bigint): bigint;
+  writeControlRegister(number: number, old: bigint, value: bigint): bigint;
+}
+
+export interface Cpu {
+  readonly memory: MachineMemory;
+  stage: SecondStage;
+  /** Undefined outside VMX non-root operation. */
+  nonRoot: NonRoot | undefined;
+  instructionLength: number;
+  /** The event that is being delivered, in the format of interruption information; 0: none. */
+  delivering: number;
+  deliveringErrorCode: number;
+  /** The time-stamp counter now. */
+  timeStamp: () => bigint;
+  /** Paging has changed: what engines know of translations and decoded code is stale. */
+  invalidate: () => void;
+}
+
+export const word = ({ memory }: Cpu, slot: number): number => memory.words[slot >>> 2] ?? 0;
+export const setWord = ({ memory }: Cpu, slot: number, value: number): void => {
+  memory.words[slot >>> 2] = value;
+};
+export const quad = ({ memory }: Cpu, slot: number): bigint => memory.quads[slot >>> 3] ?? 0n;
+export const setQuad = ({ memory }: Cpu, slot: number, value: bigint): void => {
+  memory.quads[slot >>> 3] = value;
+};
+export const cplOf = (cpu: Cpu): number => word(cpu, state.CPL);
+export const isLongMode = (cpu: Cpu): boolean => (word(cpu, state.EFER) & 0x400) !== 0;
+export const is64Bit = (cpu: Cpu): boolean => word(cpu, state.CODE_WIDTH) === 64;
+
+const HAS_ERROR_CODE = 1;
+
+/** Makes a fault pending; the outcome is `fault`. */
+export const raise = (cpu: Cpu, exception: ExceptionName, errorCode?: number): Outcome => {
+  setWord(cpu, state.FAULT_VECTOR, vectorOf(exception));
+  setWord(cpu, state.FAULT_ERROR, errorCode ?? 0);
+  setWord(cpu, state.FAULT_FLAGS, errorCode === undefined ? 0 : HAS_ERROR_CODE);
+  return OUTCOME.fault;
+};
+
+/** The vector and error code of the pending fault. */
+export const pendingFault = (cpu: Cpu): { vector: number; errorCode: number | undefined } => ({
+  vector: word(cpu, state.FAULT_VECTOR),
+  errorCode:
+    (word(cpu, state.FAULT_FLAGS) & HAS_ERROR_CODE) === 0
+      ? undefined
+      : word(cpu, state.FAULT_ERROR),
+});
+
+/** An access did not come through: a fault is pending, or a VM exit has been made. */
+export type Failure = typeof OUTCOME.fault | typeof OUTCOME.exit;
+const PAGE_BYTES = 4096;
+
+/** The host address of one byte range within a page; a Failure if there is none. */
+export const hostOf = (
+  cpu: Cpu,
+  linear: bigint,
+  access: PagingAccess,
+): { host: number } | { failure: Failure } => {
+  const result = translateLinear(cpu.memory, cpu.stage, linear, access);
+  switch (result.kind) {
+    case 'page': {
+      if (result.maddr >= cpu.memory.ramBytes) return { failure: raise(cpu, 'GP', 0) as Failure };
+      return { host: hostAddressOf(result.maddr) };
+    }
+    case 'fault':
+      setQuad(cpu, state.FAULT_ADDRESS, linear);
+      return { failure: raise(cpu, 'PF', result.errorCode) as Failure };
+    case 'exit':
+      return { failure: OUTCOME.exit };
+  }
+};
+
+/** Host addresses of `bytes` bytes, one for each page that they touch. */
+const piecesOf = (
+  cpu: Cpu,
+  linear: bigint,
+  bytes: number,
+  access: PagingAccess,
+): { pieces: { host: number; bytes: number }[] } | { failure: Failure } => {
+  const pieces: { host: number; bytes: number }[] = [];
+  for (let done = 0; done < bytes; ) {
+    const at = BigInt.asUintN(64, linear + BigInt(done));
+    const room = PAGE_BYTES - Number(at & 0xfffn);
+    const found = hostOf(cpu, at, access);
+    if ('failure' in found) return found;
+    const length = Math.min(room, bytes - done);
+    pieces.push({ host: found.host, bytes: length });
+    done += length;
+  }
+  return { pieces };
+};
+
+/** Reads up to 16 bytes, little-endian. */
+export const readLinear = (
+  cpu: Cpu,
+  linear: bigint,
+  bytes: number,
+  access: PagingAccess,
+): { value: bigint } | { failure: Failure } => {
+  const found = piecesOf(cpu, linear, bytes, access);
+  if ('failure' in found) return found;
+  let value = 0n;
+  let shift = 0n;
+  for (const piece of found.pieces) {
+    for (let i = 0; i < piece.bytes; i += 1) {
+      value |= BigInt(cpu.memory.bytes[piece.host + i] ?? 0) << shift;
+      shift += 8n;
+    }
+  }
+  return { value };
+};
+
+/** Whether a write would come through; undefined if so. */
+export const probeWrite = (
+  cpu: Cpu,
+  linear: bigint,
+  bytes: number,
+  access: PagingAccess,
+): Failure | undefined => {
+  const found = piecesOf(cpu, linear, bytes, { ...access, write: true });
+  return 'failure' in found ? found.failure : undefined;
+};
+
+/** Writes up to 16 bytes; a Failure if nothing was written. */
+export const writeLinear = (
+  cpu: Cpu,
+  linear: bigint,
+  bytes: number,
+  value: bigint,
+  access: PagingAccess,
+): Failure | undefined => {
+  const found = piecesOf(cpu, linear, bytes, { ...access, write: true });
+  if ('failure' in found) return found.failure;
+  let rest = value;
+  for (const piece of found.pieces) {
+    for (let i = 0; i < piece.bytes; i += 1) {
+      cpu.memory.bytes[piece.host + i] = Number(rest & 0xffn);
+      rest >>= 8n;
+    }
+  }
+  return undefined;
+};
+
+/** Accesses of the processor's own, to descriptor tables and task-state segments. */
+export const SYSTEM_READ: PagingAccess = {
+  write: false,
+  execute: false,
+  user: false,
+  implicit: true,
+};
+
+/** Data accesses of the running privilege level. */
+export const dataAccess = (cpu: Cpu, write: boolean): PagingAccess => ({
+  write,
+  execute: false,
+  user: cplOf(cpu) === 3,
+});
