@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -44,4 +44,18 @@ test('a missing file and an output that is the source are refused', () => {
   expect(lines[0]).toContain(missing);
   expect(lines[1]).toContain('would overwrite the source');
   expect(readFileSync(source, 'utf8')).toBe('nop\n');
+});
+
+test('included files are found in the folders that are named', () => {
+  const shared = join(folder, 'shared');
+  mkdirSync(shared);
+  writeFileSync(join(shared, 'one.inc'), 'nop\n');
+  const file = join(folder, 'b.asm');
+  const output = join(folder, 'b.out');
+  writeFileSync(file, "%include 'one.inc'\n");
+  const lines: string[] = [];
+  const complain = (line: string) => lines.push(line);
+  expect(runAsm(file, { format: 'bin', output }, complain)).toBe(2);
+  expect(runAsm(file, { format: 'bin', output, include: [shared] }, complain)).toBe(0);
+  expect([...readFileSync(output)]).toEqual([0x90]);
 });

@@ -1,7 +1,7 @@
 /**
  * `hyperstep asm FILE`: assembles a file as `nasm` (and, for ELF, `ld`) would.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { assemble } from '../../assembler/index.ts';
 
@@ -9,6 +9,8 @@ export interface AsmOptions {
   readonly format: 'bin' | 'elf';
   readonly output?: string;
   readonly listing?: string;
+  /** Folders searched for included files, after the folder of the file that includes. */
+  readonly include?: readonly string[];
 }
 
 /** Exit code of a bad program, file or option. */
@@ -35,12 +37,11 @@ export function runAsm(
     path: file,
     format: options.format === 'elf' ? 'elf64' : 'bin',
     readFile: (path, from) => {
-      const place = resolve(dirname(from), path);
-      try {
-        return { path: place, bytes: readFileSync(place) };
-      } catch {
-        return undefined;
+      for (const folder of [dirname(from), ...(options.include ?? [])]) {
+        const place = resolve(folder, path);
+        if (existsSync(place)) return { path: place, bytes: readFileSync(place) };
       }
+      return undefined;
     },
   });
   for (const diagnostic of assembly.diagnostics) {

@@ -18,6 +18,7 @@ program
       .default('elf'),
   )
   .option('-o, --output <file>', "result; by default the source's name with the format's ending")
+  .option('-I, --include <folder...>', 'folders searched for included files')
   .option('-l, --listing <file>', 'listing, laid out as by nasm')
   .exitOverride()
   .action((file: string, options: AsmOptions) => {

@@ -36,6 +36,7 @@ test.each([
   ['(1', "')' is expected, not 'the end' (column 3)"],
   ['1 2', "'2' is not expected here (column 3)"],
   ['1 # 2', "'#' is not expected here (column 3)"],
+  ['constructor[1]', "'[' is not expected here (column 12)"],
   ['rxx', "nothing is named 'rxx' (column 1)"],
   ['1 / 0', 'division by zero (column 3)'],
   ['[0x3000]', '0x3000 is not mapped (column 1)'],

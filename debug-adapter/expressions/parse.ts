@@ -66,7 +66,12 @@ const LEVELS: readonly (readonly string[])[] = [
   ['*', '/', '%'],
 ];
 
-const SIZES: Readonly<Record<string, MemorySize>> = { byte: 1, word: 2, dword: 4, qword: 8 };
+const SIZES: ReadonlyMap<string, MemorySize> = new Map<string, MemorySize>([
+  ['byte', 1],
+  ['word', 2],
+  ['dword', 4],
+  ['qword', 8],
+]);
 
 /** Brackets and operators nested deeper than this are refused, so that no input exhausts the stack. */
 const DEPTH_LIMIT = 100;
@@ -169,7 +174,7 @@ export function parseExpression(text: string): Expression {
     if (token.kind !== 'name') {
       throw new ExpressionError(`a value is expected, not '${token.text}'`, token.at);
     }
-    const size = SIZES[token.text.toLowerCase()];
+    const size = SIZES.get(token.text.toLowerCase());
     if (size !== undefined && accept('[')) return memory(size, token.at);
     if (!accept('(')) return { kind: 'name', name: token.text, at: token.at };
     const args: Expression[] = [];
