@@ -63,7 +63,7 @@ const CASES: readonly [string, string, string][] = [
     'org 0x100\nsection .data\nd: dw 1\nsection .text\ndw d\nsection .bss\nb: resb 4\nsection .text\ndw b\n',
     '0401 0801 0100',
   ],
-  ['expressions', 'db 7/2, 7 % 4, -7//2, 1<<3, 5&4|1, 1?2:3, !0, 3<=>2\n', '0303fd0805020101'],
+  ['expressions', 'db 7/2, 7 % 4, -7//2, 1<<3, 5&4|1, 1 ? 2 : 3, !0, 3<=>2\n', '0303fd0805020101'],
   [
     'prefixes',
     'bits 64\nlock inc dword [rax]\nrep movsb\nmov eax,[fs:rax]\no16 push 5\n',

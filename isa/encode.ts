@@ -437,16 +437,16 @@ function resolveMemorySize(
     );
     return fitting.length > 0 ? fitting : legal;
   }
-  if (/^(cvtsi2s[sd]|vcvtsi2s[sd]|movd|vmovd)$/.test(request.mnemonic)) {
+  if (/^(cvtsi2s[sd]|vcvtu?si2s[sdh]|movd|vmovd)$/.test(request.mnemonic)) {
     const words = legal.filter(({ form }) => form.memoryBits === 32);
     if (words.length > 0) return words;
   }
   if (/^mov[sz]x$/.test(request.mnemonic) && request.operands[0]?.kind === 'register') {
     const { bits } = request.operands[0].register;
-    if (bits === 16) return legal.filter(({ form }) => form.memoryBits === 8);
+    if (bits === 16) return preferring(legal, ({ form }) => form.memoryBits === 8);
   }
-  if (/^vcvtt?pd2(ps|dq)$/.test(request.mnemonic)) {
-    return legal.filter(({ form }) => form.memoryBits === 128 || memory.broadcast !== undefined);
+  if (/^vcvt(t?pd2(ps|dq)|u?dq2ph|u?qq2ph|pd2ph)$/.test(request.mnemonic)) {
+    return preferring(legal, ({ form }) => form.memoryBits === 128);
   }
   if (/^(movq|vmovq)$/.test(request.mnemonic)) return legal;
   const sizes = new Set(
@@ -457,6 +457,15 @@ function resolveMemorySize(
   return {
     error: `The size of the memory operand is not clear; write one of ${sizeWords(sizes)} before it.`,
   };
+}
+
+/** The candidates that pass, or all if none does. */
+function preferring(
+  candidates: readonly Candidate[],
+  passes: (candidate: Candidate) => boolean,
+): readonly Candidate[] {
+  const some = candidates.filter(passes);
+  return some.length > 0 ? some : candidates;
 }
 
 const SIZE_WORDS: Record<number, string> = {
