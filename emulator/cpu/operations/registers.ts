@@ -1,0 +1,217 @@
+/** Control, debug and model-specific registers. SDM Vol. 3A 2.5, 9.8.5; Vol. 3B 17.2; Vol. 4. */
+import {
+  type Cpu,
+  cplOf,
+  is64Bit,
+  isLongMode,
+  quad,
+  raise,
+  setQuad,
+  setWord,
+  word,
+} from '../cpu.ts';
+import { msrOf } from '../msrs.ts';
+import { OUTCOME } from '../processor.ts';
+import * as state from '../state.ts';
+import { numberAt, type Operation } from './operation.ts';
+
+const CR0_PE = 1n;
+const CR0_NW = 1n << 29n;
+const CR0_CD = 1n << 30n;
+const CR0_PG = 1n << 31n;
+const CR0_DEFINED = 0xe005_003fn;
+const CR0_ET = 16n;
+const CR4_PAE = 1n << 5n;
+/** VME to PCE, OSFXSR, OSXMMEXCPT, UMIP, VMXE, FSGSBASE, PCIDE, SMEP, SMAP. */
+const CR4_DEFINED = 0x33_2fffn;
+const EFER_LME = 1n << 8n;
+const EFER_LMA = 1n << 10n;
+const CR3_ADDRESS = 0x0000_3fff_ffff_f018n;
+
+const slotOfControl: Readonly<Record<number, number>> = {
+  0: state.CR0,
+  2: state.CR2,
+  3: state.CR3,
+  4: state.CR4,
+  8: state.CR8,
+};
+
+/** Writes a general register: 64 bits in 64-bit mode, else 32. */
+const setGeneral = (cpu: Cpu, register: number, value: bigint): void =>
+  setQuad(cpu, state.registerSlot(register), is64Bit(cpu) ? value : BigInt.asUintN(32, value));
+
+export const readControlRegister: Operation = (cpu, args) => {
+  const number = numberAt(args, 0);
+  const slot = slotOfControl[number];
+  if (slot === undefined) return raise(cpu, 'UD');
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const value = quad(cpu, slot);
+  const visible = cpu.nonRoot?.readControlRegister(number, value) ?? value;
+  setGeneral(cpu, numberAt(args, 1), visible);
+  return OUTCOME.next;
+};
+
+export const writeControlRegister: Operation = (cpu, args) => {
+  const number = numberAt(args, 0);
+  const slot = slotOfControl[number];
+  if (slot === undefined) return raise(cpu, 'UD');
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const old = quad(cpu, slot);
+  const wanted = args[1] ?? 0n;
+  const value = cpu.nonRoot?.writeControlRegister(number, old, wanted) ?? wanted;
+  return setControlRegister(cpu, number, value) ? OUTCOME.next : raise(cpu, 'GP', 0);
+};
+
+/** Sets a control register if the processor allows the value; false for #GP(0). */
+const setControlRegister = (cpu: Cpu, number: number, value: bigint): boolean => {
+  switch (number) {
+    case 0:
+      return setCr0(cpu, value);
+    case 3: {
+      setQuad(cpu, state.CR3, isLongMode(cpu) ? value & CR3_ADDRESS : value & 0xffff_fff8n);
+      break;
+    }
+    case 4: {
+      const needsPae = isLongMode(cpu) && (value & CR4_PAE) === 0n;
+      if ((value & ~CR4_DEFINED) !== 0n || needsPae) return false;
+      setQuad(cpu, state.CR4, value);
+      break;
+    }
+    case 8:
+      if (value > 15n) return false;
+      setQuad(cpu, state.CR8, value);
+      break;
+    default:
+      setQuad(cpu, slotOfControl[number] ?? state.CR2, value);
+  }
+  cpu.invalidate();
+  return true;
+};
+
+const setCr0 = (cpu: Cpu, wanted: bigint): boolean => {
+  const old = quad(cpu, state.CR0);
+  const value = (wanted & CR0_DEFINED) | CR0_ET;
+  const turnsOn = (value & ~old & CR0_PG) !== 0n;
+  const turnsOff = (old & ~value & CR0_PG) !== 0n;
+  const efer = quad(cpu, state.EFER);
+  if (wanted >> 32n !== 0n) return false;
+  if ((value & CR0_PG) !== 0n && (value & CR0_PE) === 0n) return false;
+  if ((value & CR0_NW) !== 0n && (value & CR0_CD) === 0n) return false;
+  if (turnsOff && is64Bit(cpu)) return false;
+  const entersLong = turnsOn && (efer & EFER_LME) !== 0n;
+  if (entersLong && (quad(cpu, state.CR4) & CR4_PAE) === 0n) return false;
+  setQuad(cpu, state.CR0, value);
+  if (entersLong) setQuad(cpu, state.EFER, efer | EFER_LMA);
+  if (turnsOff) setQuad(cpu, state.EFER, efer & ~EFER_LMA);
+  cpu.invalidate();
+  return true;
+};
+
+export const clts: Operation = (cpu) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  setQuad(cpu, state.CR0, quad(cpu, state.CR0) & ~8n);
+  return OUTCOME.next;
+};
+
+export const lmsw: Operation = (cpu, args) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const old = quad(cpu, state.CR0);
+  const low = (args[0] ?? 0n) & 15n;
+  return setCr0(cpu, (old & ~14n) | low | (old & CR0_PE)) ? OUTCOME.next : raise(cpu, 'GP', 0);
+};
+
+const debugSlot = (number: number): number =>
+  number < 4 ? state.DEBUG_REGISTERS + number * 8 : number % 2 === 0 ? state.DR6 : state.DR7;
+
+export const readDebugRegister: Operation = (cpu, args) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  setGeneral(cpu, numberAt(args, 1), quad(cpu, debugSlot(numberAt(args, 0))));
+  return OUTCOME.next;
+};
+
+export const writeDebugRegister: Operation = (cpu, args) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const number = numberAt(args, 0);
+  const value = args[1] ?? 0n;
+  if (number >= 4 && value >> 32n !== 0n) return raise(cpu, 'GP', 0);
+  const isStatus = number === 4 || number === 6;
+  const fixed =
+    number < 4
+      ? value
+      : isStatus
+        ? (value & 0xe00fn) | 0xffff_0ff0n
+        : (value & 0xffff_2bffn) | 0x400n;
+  setQuad(cpu, debugSlot(number), fixed);
+  return OUTCOME.next;
+};
+
+const EAX = state.registerSlot(0);
+const ECX = state.registerSlot(1);
+const EDX = state.registerSlot(2);
+
+export const rdmsr: Operation = (cpu) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const msr = msrOf(word(cpu, ECX) >>> 0);
+  if (msr === undefined) return raise(cpu, 'GP', 0);
+  const value = msr.read(cpu);
+  setQuad(cpu, EAX, value & 0xffff_ffffn);
+  setQuad(cpu, EDX, value >> 32n);
+  return OUTCOME.next;
+};
+
+export const wrmsr: Operation = (cpu) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const msr = msrOf(word(cpu, ECX) >>> 0);
+  const value = (quad(cpu, EDX) << 32n) | (quad(cpu, EAX) & 0xffff_ffffn);
+  const isTaken = msr?.write?.(cpu, BigInt.asUintN(64, value)) ?? false;
+  if (!isTaken) return raise(cpu, 'GP', 0);
+  cpu.invalidate();
+  return OUTCOME.next;
+};
+
+const setTimeStamp = (cpu: Cpu): void => {
+  const value = BigInt.asUintN(64, cpu.timeStamp() + quad(cpu, state.TSC_OFFSET));
+  setQuad(cpu, EAX, value & 0xffff_ffffn);
+  setQuad(cpu, EDX, value >> 32n);
+};
+
+const CR4_TSD = 4;
+
+export const rdtsc: Operation = (cpu) => {
+  if ((word(cpu, state.CR4) & CR4_TSD) !== 0 && cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  setTimeStamp(cpu);
+  return OUTCOME.next;
+};
+
+export const rdtscp: Operation = (cpu, args) => {
+  const outcome = rdtsc(cpu, args);
+  if (outcome === OUTCOME.next) setQuad(cpu, ECX, quad(cpu, state.TSC_AUX) & 0xffff_ffffn);
+  return outcome;
+};
+
+export const swapgs: Operation = (cpu) => {
+  if (!is64Bit(cpu)) return raise(cpu, 'UD');
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const slot = state.segmentBase(state.GS);
+  const base = quad(cpu, slot);
+  setQuad(cpu, slot, quad(cpu, state.KERNEL_GS_BASE));
+  setQuad(cpu, state.KERNEL_GS_BASE, base);
+  return OUTCOME.next;
+};
+
+/** INVLPG and its kin drop translations; that all are dropped is allowed. */
+export const invalidateTranslations: Operation = (cpu) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  cpu.invalidate();
+  return OUTCOME.next;
+};
+
+/** INVD, WBINVD: there are no caches whose contents differ from memory. */
+export const flushCaches: Operation = (cpu) =>
+  cplOf(cpu) === 0 ? OUTCOME.next : raise(cpu, 'GP', 0);
+
+export const hlt: Operation = (cpu) => {
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  setWord(cpu, state.ACTIVITY, 1);
+  return OUTCOME.next;
+};
