@@ -187,6 +187,8 @@ export class Pass implements Scope {
   istruc: { name: string; start: number } | undefined;
   hint: Hint = { type: 'none' };
   private parent = '';
+  /** Inside of `times`, `$` stays where the first repetition stands. */
+  private pinned: number | undefined;
   private current: PreprocessedLine | undefined;
 
   constructor(program: Program, final: boolean) {
@@ -272,7 +274,7 @@ export class Pass implements Scope {
 
   here(): Value {
     if (this.absolute !== undefined) return this.absolute;
-    return this.sectionValue(this.section?.size ?? 0);
+    return this.sectionValue(this.pinned ?? this.section?.size ?? 0);
   }
 
   base(): Value {
@@ -407,11 +409,13 @@ export class Pass implements Scope {
       body.type === 'reserve' ||
       (body.type !== 'directive' && section?.fixups.length === fixupsBefore && !usesHere(body));
     if (!same) {
+      this.pinned = this.absolute === undefined ? start : undefined;
       for (let i = 1; i < count && !this.program.tooLarge; i++) {
         this.checkSize(start + size);
         this.body(statement);
         if (this.offset > MAX_BYTES) break;
       }
+      this.pinned = undefined;
       return;
     }
     this.checkSize(start + size * count);
@@ -742,12 +746,21 @@ export class Pass implements Scope {
         bits,
         here,
       });
+      const fits = (value: Value, bits: number) =>
+        bits >= 64 ||
+        (BigInt.asIntN(64, value.number) >= -(1n << BigInt(bits - 1)) &&
+          BigInt.asIntN(64, value.number) < 1n << BigInt(bits - 1));
       const fixed = operands.every(
         (operand) =>
           isConstant(operand.node) && operand.offset === undefined && operand.split === undefined,
       );
       const branch = 'fields' in result && result.fields.some((field) => field.relative);
-      if (fixed && !branch && 'bytes' in result) {
+      const simple =
+        'fields' in result &&
+        result.fields.every(({ operand, bytes: count }) =>
+          fits(values[operand] ?? constant(0n), count * 8),
+        );
+      if (fixed && simple && !branch && 'bytes' in result) {
         // Every pass would encode the same: keep the bytes with their values written.
         const bytes = [...result.bytes];
         for (const { offset, bytes: count, operand } of result.fields) {
@@ -813,10 +826,10 @@ export class Pass implements Scope {
     operands: readonly ParsedOperand[],
   ): void {
     if ('error' in result) return;
-    for (const { bytes, operand, relative } of result.fields) {
+    for (const { bytes, operand, relative, signed } of result.fields) {
       const value = values[operand];
       if (value === undefined || relative) continue;
-      this.checkNumber(value, bytes * 8, false, operands[operand]?.tokens ?? []);
+      this.checkNumber(value, bytes * 8, signed && bytes === 4, operands[operand]?.tokens ?? []);
     }
   }
 

@@ -96,6 +96,13 @@ const MAX_DEPTH = 2_000;
 const MAX_INCLUDES = 128;
 const MAX_REPEAT = 1_000_000;
 
+/** What nasm has as standard macros and this assembler as directives. */
+const STANDARD = new Set(
+  'struc endstruc istruc at iend align alignb sectalign org section segment absolute global extern static common bits use16 use32 cpu default float list'.split(
+    ' ',
+  ),
+);
+
 export class Preprocessor {
   private readonly host: PreprocessorHost;
   private readonly frames: Frame[] = [];
@@ -518,7 +525,9 @@ export class Preprocessor {
       case 'def':
         return raw.some((token) => this.isDefined(token));
       case 'macro':
-        return this.macrosNamed(raw[0]) !== undefined;
+        return (
+          this.macrosNamed(raw[0]) !== undefined || STANDARD.has(raw[0]?.text.toLowerCase() ?? '')
+        );
       case 'ctx':
         return raw.length === 0
           ? this.contexts.length > 0

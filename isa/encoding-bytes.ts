@@ -99,7 +99,7 @@ export function writeForm(
         bytes: effective.displacementBytes,
         operand: parts.rm.index,
         relative: effective.rip,
-        signed: true,
+        signed: addressBits === 64,
       });
       for (let i = 0; i < effective.displacementBytes; i++) bytes.push(0);
     }

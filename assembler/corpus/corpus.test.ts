@@ -1,9 +1,11 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { assemble } from '../index.ts';
 import { corpusOf } from './forms.ts';
-import { recordWithNasm } from './record.ts';
 
 const MODES = [16, 32, 64] as const;
 
@@ -77,3 +79,36 @@ test.each(MODES)('live: all forms of %i-bit mode, vectors included, equal nasm',
   console.log(`${bits}-bit: ${expected.size - wrong.length} of ${expected.size} forms equal nasm.`);
   expect(wrong).toEqual([]);
 });
+
+/**
+ * Asks nasm for the bytes of each line. Lines it refuses are left out, and so are names it does
+ * not know, which it takes for labels. The bytes in hexadecimal by line;
+ * undefined if there is no nasm.
+ */
+function recordWithNasm(
+  lines: readonly string[],
+  bits: number,
+): ReadonlyMap<string, string> | undefined {
+  if (spawnSync('nasm', ['-v']).status !== 0) return undefined;
+  const folder = mkdtempSync(join(tmpdir(), 'corpus-'));
+  let left = lines;
+  for (let round = 0; round < 5; round++) {
+    writeFileSync(join(folder, 'a.asm'), `bits ${bits}\n${left.join('\n')}\n`);
+    const options = ['-f', 'bin', '-w-all', '-l', 'a.lst', '-o', 'a.bin', 'a.asm'];
+    const run = spawnSync('nasm', options, { cwd: folder, maxBuffer: 1 << 26 });
+    const refused = new Set(
+      [...`${run.stderr}`.matchAll(/a\.asm:(\d+): error/g)].map((match) => Number(match[1]) - 2),
+    );
+    if (refused.size === 0) break;
+    left = left.filter((_, i) => !refused.has(i));
+  }
+  const bytes = new Map<string, string>();
+  for (const row of readFileSync(join(folder, 'a.lst'), 'utf8').split('\n')) {
+    const match = /^\s*(\d+) [0-9A-F]{8} ([0-9A-F()[\]]+)/.exec(row);
+    const line = left[Number(match?.[1]) - 2];
+    if (match !== null && line !== undefined) {
+      bytes.set(line, (bytes.get(line) ?? '') + (match[2] ?? '').replace(/[^0-9A-F]/g, ''));
+    }
+  }
+  return bytes;
+}
