@@ -22,9 +22,10 @@ export const OPERATION_ARGUMENTS: Readonly<Record<OperationName, readonly string
   rdmsr: [],
   wrmsr: [],
   readControlRegister: ['number', 'register'],
-  writeControlRegister: ['number', 'value'],
+  /** register: where the value came from, which VM exits tell. */
+  writeControlRegister: ['number', 'value', 'register'],
   readDebugRegister: ['number', 'register'],
-  writeDebugRegister: ['number', 'value'],
+  writeDebugRegister: ['number', 'value', 'register'],
   clts: [],
   lmsw: ['value'],
   smsw: ['register', 'segment', 'offset', 'width'],

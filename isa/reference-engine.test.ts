@@ -218,7 +218,7 @@ test('a system instruction asks for its operation with its arguments', () => {
   expect(execute(machine, '0f22d8')).toEqual({
     kind: 'operation',
     operation: 'writeControlRegister',
-    args: [3n, 0n],
+    args: [3n, 0n, 0n],
   });
 });
 

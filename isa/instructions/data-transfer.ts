@@ -28,7 +28,8 @@ const mov = defineInstruction({
       const control = destination.kind === 'controlRegister';
       const value = s.zeroExtend(s.read(source, s.form.codeWidth === 64 ? 64 : 32), 64);
       const operation = control ? 'writeControlRegister' : 'writeDebugRegister';
-      s.call(operation, number(destination.register), value);
+      const from = number(source.kind === 'register' ? source.register : 0);
+      s.call(operation, number(destination.register), value, from);
     } else if (
       (source.kind === 'controlRegister' || source.kind === 'debugRegister') &&
       destination.kind === 'register'
