@@ -1,0 +1,204 @@
+/**
+ * The precise engine: fetches, decodes and evaluates one instruction at a time on the processor's
+ * state, with the reference engine of isa/. Everything is exact; nothing is fast.
+ *
+ * Decoded instructions are remembered by machine address together with their bytes, which are
+ * compared before every use, so that code that changes is always seen.
+ */
+import {
+  type DecodedInstruction,
+  decode,
+  evaluate,
+  MAX_INSTRUCTION_BYTES,
+  type ReferenceHost,
+} from '../../isa/index.ts';
+import {
+  type Cpu,
+  cplOf,
+  dataAccess,
+  hostOf,
+  is64Bit,
+  probeWrite,
+  quad,
+  raise,
+  readLinear,
+  setQuad,
+  setWord,
+  word,
+  writeLinear,
+} from '../cpu/cpu.ts';
+import { deliverEvent, deliverPendingFault, EVENT_TYPE } from '../cpu/exceptions.ts';
+import { operationOf } from '../cpu/operations/catalog.ts';
+import { OUTCOME, type Outcome } from '../cpu/processor.ts';
+import { linearOf } from '../cpu/segmentation.ts';
+import * as state from '../cpu/state.ts';
+
+/** What became of one step. `retired`: the instruction is complete. */
+export type StepResult = 'retired' | 'unfinished' | 'delivered' | 'exit' | 'halted' | 'shutdown';
+
+const RFLAGS_TF = 0x100;
+const DIRECTION_FLAG = 0x400n;
+const DR6_SINGLE_STEP = 0x4000n;
+const PAGE_BYTES = 4096;
+const CACHE_ENTRIES = 65_536;
+
+interface CachedInstruction {
+  readonly bytes: Uint8Array;
+  readonly instruction: DecodedInstruction;
+}
+
+/** A function that executes one instruction, or one iteration of a repeated string instruction. */
+export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
+  const host = createHost(cpu);
+  const cache = new Map<number, CachedInstruction>();
+
+  const fetch = (): DecodedInstruction | Outcome => {
+    const width = word(cpu, state.CODE_WIDTH) as 16 | 32 | 64;
+    const rip = quad(cpu, state.RIP);
+    const linear =
+      width === 64 ? rip : BigInt.asUintN(32, rip + quad(cpu, state.segmentBase(state.CS)));
+    const access = { write: false, execute: true, user: cplOf(cpu) === 3 };
+    const first = hostOf(cpu, linear, access);
+    if ('failure' in first) return first.failure;
+    const key = first.host * 4 + width / 32;
+    const known = cache.get(key);
+    if (known !== undefined && isUnchanged(known.bytes, first.host)) return known.instruction;
+    const room = PAGE_BYTES - Number(linear & 0xfffn);
+    const inPage = cpu.memory.bytes.subarray(
+      first.host,
+      first.host + Math.min(room, MAX_INSTRUCTION_BYTES),
+    );
+    let decoded = decode(inPage, 0, rip, width);
+    if (decoded === 'truncated') {
+      const next = hostOf(cpu, BigInt.asUintN(64, linear + BigInt(room)), access);
+      if ('failure' in next) return next.failure;
+      const bytes = new Uint8Array(MAX_INSTRUCTION_BYTES);
+      bytes.set(inPage);
+      const rest = MAX_INSTRUCTION_BYTES - room;
+      bytes.set(cpu.memory.bytes.subarray(next.host, next.host + rest), room);
+      decoded = decode(bytes, 0, rip, width);
+    } else if (typeof decoded !== 'string') {
+      if (cache.size >= CACHE_ENTRIES) cache.clear();
+      cache.set(key, { bytes: inPage.slice(0, decoded.lengthBytes), instruction: decoded });
+    }
+    return typeof decoded === 'string' ? raise(cpu, 'UD') : decoded;
+  };
+
+  const isUnchanged = (bytes: Uint8Array, at: number): boolean => {
+    for (let i = 0; i < bytes.length; i += 1) {
+      if (cpu.memory.bytes[at + i] !== bytes[i]) return false;
+    }
+    return true;
+  };
+
+  const execute = (instruction: DecodedInstruction): Outcome | 'again' => {
+    cpu.instructionLength = instruction.lengthBytes;
+    const evaluation = evaluate(instruction, host.host);
+    switch (evaluation.kind) {
+      case 'next':
+      case 'jumped':
+        return OUTCOME.jumped;
+      case 'again':
+        return 'again';
+      case 'pending':
+        return host.takePending();
+      case 'operation': {
+        const { operation, args } = evaluation;
+        if (cpu.nonRoot?.intercepts(operation, args) === true) return OUTCOME.exit;
+        const outcome = operationOf(operation)(cpu, args);
+        if (outcome !== OUTCOME.next) return outcome;
+        const next = quad(cpu, state.RIP) + BigInt(instruction.lengthBytes);
+        setQuad(cpu, state.RIP, BigInt.asUintN(is64Bit(cpu) ? 64 : 32, next));
+        return OUTCOME.jumped;
+      }
+    }
+  };
+
+  return () => {
+    if (word(cpu, state.ACTIVITY) !== 0) return 'halted';
+    cpu.instructionLength = 0;
+    const blocking = word(cpu, state.INTERRUPTIBILITY) & 3;
+    const traps = (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) !== 0;
+    const fetched = fetch();
+    const outcome = typeof fetched === 'object' ? execute(fetched) : fetched;
+    switch (outcome) {
+      case 'again':
+        return 'unfinished';
+      case OUTCOME.fault:
+        return stepOf(deliverPendingFault(cpu));
+      case OUTCOME.exit:
+        return 'exit';
+      case OUTCOME.shutdown:
+        return 'shutdown';
+      default:
+        if (blocking !== 0) {
+          setWord(cpu, state.INTERRUPTIBILITY, word(cpu, state.INTERRUPTIBILITY) & ~blocking);
+        }
+        return traps ? singleStepTrap(cpu) : 'retired';
+    }
+  };
+};
+
+const stepOf = (outcome: Outcome): StepResult =>
+  outcome === OUTCOME.exit ? 'exit' : outcome === OUTCOME.shutdown ? 'shutdown' : 'delivered';
+
+/** The instruction began with TF set: a debug trap follows it. SDM Vol. 3B 17.3.1.4. */
+const singleStepTrap = (cpu: Cpu): StepResult => {
+  setQuad(cpu, state.DR6, quad(cpu, state.DR6) | DR6_SINGLE_STEP);
+  const DB = 1;
+  if (cpu.nonRoot?.interceptsException(DB, undefined) === true) return 'exit';
+  const event = { vector: DB, type: EVENT_TYPE.hardwareException, errorCode: undefined };
+  const outcome = deliverEvent(cpu, event);
+  return outcome === OUTCOME.jumped ? 'retired' : stepOf(outcome);
+};
+
+/** The reference engine's host over the processor's state. */
+const createHost = (cpu: Cpu): { host: ReferenceHost; takePending: () => Outcome } => {
+  let pending: Outcome = OUTCOME.fault;
+  const failed = (failure: Outcome): undefined => {
+    pending = failure;
+    return undefined;
+  };
+  const host: ReferenceHost = {
+    readRegister: (register) => quad(cpu, state.registerSlot(register)),
+    writeRegister: (register, value) => setQuad(cpu, state.registerSlot(register), value),
+    readStatusWords: () => ({
+      result: quad(cpu, state.FLAG_RESULT),
+      sign: quad(cpu, state.FLAG_SIGN),
+      carry: quad(cpu, state.FLAG_CARRY),
+    }),
+    writeStatusWords: ({ result, sign, carry }) => {
+      setQuad(cpu, state.FLAG_RESULT, result);
+      setQuad(cpu, state.FLAG_SIGN, sign);
+      setQuad(cpu, state.FLAG_CARRY, carry);
+    },
+    readDirectionFlag: () => (quad(cpu, state.RFLAGS_REST) & DIRECTION_FLAG) !== 0n,
+    writeDirectionFlag: (value) => {
+      const rest = quad(cpu, state.RFLAGS_REST) & ~DIRECTION_FLAG;
+      setQuad(cpu, state.RFLAGS_REST, value ? rest | DIRECTION_FLAG : rest);
+    },
+    readSelector: (segment) => quad(cpu, state.segmentSelector(segment)) & 0xffffn,
+    readInstructionPointer: () => quad(cpu, state.RIP),
+    writeInstructionPointer: (value) => setQuad(cpu, state.RIP, value),
+    linearOf: (segment, offset, bytes, writes) =>
+      linearOf(cpu, segment, offset, bytes, writes) ?? failed(OUTCOME.fault),
+    read: (linear, bytes) => {
+      const found = readLinear(cpu, linear, bytes, dataAccess(cpu, false));
+      return 'failure' in found ? failed(found.failure) : found.value;
+    },
+    mayWrite: (linear, bytes) => {
+      const failure = probeWrite(cpu, linear, bytes, dataAccess(cpu, true));
+      if (failure !== undefined) pending = failure;
+      return failure === undefined;
+    },
+    write: (linear, bytes, value) => {
+      writeLinear(cpu, linear, bytes, value, dataAccess(cpu, true));
+    },
+    raise: (exception) => {
+      pending = raise(cpu, exception, FAULTS_WITH_CODE.has(exception) ? 0 : undefined);
+    },
+  };
+  return { host, takePending: () => pending };
+};
+
+const FAULTS_WITH_CODE: ReadonlySet<string> = new Set(['TS', 'NP', 'SS', 'GP', 'PF', 'AC', 'DF']);

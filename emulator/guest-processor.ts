@@ -1,0 +1,170 @@
+/**
+ * The processor that runs guests for the hypervisor: VM entry with its injection, the run loop of
+ * the precise engine, breakpoints, and the VM exit when a guest instruction makes one.
+ * VM entry: SDM Vol. 3C ch. 26; checks on the host-state area do not apply, since the hypervisor
+ * that is returned to is no code of this machine.
+ */
+import type { Cpu } from './cpu/cpu.ts';
+import { quad, setWord, word } from './cpu/cpu.ts';
+import { deliverEvent } from './cpu/exceptions.ts';
+import { noSecondStage } from './cpu/paging.ts';
+import { OUTCOME } from './cpu/processor.ts';
+import { updateMode } from './cpu/segmentation.ts';
+import * as state from './cpu/state.ts';
+import { createPreciseEngine } from './engine/precise.ts';
+import type { EngineStop } from './hypervisor/hardware.ts';
+import type { GuestProcessor } from './hypervisor/vmx-hardware.ts';
+import type { Maddr } from './memory/addresses.ts';
+import type { MachineMemory } from './memory/machine-memory.ts';
+import { objectionToEntry } from './vmx/entry.ts';
+import { createGuestOperation, type GuestOperation } from './vmx/non-root.ts';
+import { vmcsEncodingOf } from './vmx/vmcs-fields.ts';
+
+const INJECTION = vmcsEncodingOf('ENTRY_INTERRUPTION_INFORMATION');
+const INJECTION_CODE = vmcsEncodingOf('ENTRY_EXCEPTION_ERROR_CODE');
+const INJECTION_LENGTH = vmcsEncodingOf('ENTRY_INSTRUCTION_LENGTH');
+const PRIMARY = vmcsEncodingOf('PRIMARY_PROCESSOR_BASED_CONTROLS');
+const VALID = 1n << 31n;
+const HAS_CODE = 1n << 11n;
+const WINDOW_EXITING = 4n;
+const RFLAGS_IF = 0x200;
+/** Iterations of one REP instruction after which the run loop looks up. */
+const ITERATIONS_AT_ONCE = 65_536;
+
+/** Told of the exceptions that guests take, after the exception bitmap has let them pass. */
+export type ExceptionObserver = (vector: number, errorCode: number | undefined) => void;
+
+export const createGuestProcessor = (
+  memory: MachineMemory,
+  onException: ExceptionObserver,
+): GuestProcessor => {
+  let tscAtStart = 0;
+  let retired = 0;
+  let breakpoints: ReadonlySet<bigint> = new Set();
+  let guest: GuestOperation | undefined;
+  /** An exit that happened while an event was injected; the next run reports it. */
+  let exitIsDue = false;
+  const cpu: Cpu = {
+    memory,
+    stage: noSecondStage,
+    nonRoot: undefined,
+    instructionLength: 0,
+    delivering: 0,
+    deliveringErrorCode: 0,
+    timeStamp: () => BigInt(tscAtStart + retired),
+    invalidate: () => undefined,
+  };
+  const step = createPreciseEngine(cpu);
+
+  const enter = (vmcs: number): string | undefined => {
+    const operation = createGuestOperation(cpu, vmcs as Maddr);
+    const objection = objectionToEntry(operation.read);
+    if (objection !== undefined) return objection;
+    guest = operation;
+    cpu.stage = operation.stage;
+    const { nonRoot } = operation;
+    cpu.nonRoot = {
+      ...nonRoot,
+      interceptsException: (vector, errorCode) => {
+        const exits = nonRoot.interceptsException(vector, errorCode);
+        if (!exits) onException(vector, errorCode);
+        return exits;
+      },
+    };
+    setWord(cpu, state.VMX_MODE, 2);
+    setWord(cpu, state.CPL, (word(cpu, state.segmentAccess(state.SS)) >> 5) & 3);
+    updateMode(cpu);
+    exitIsDue = inject(operation);
+    return undefined;
+  };
+
+  /** Delivers the event of the VM-entry controls; true if that made a VM exit. */
+  const inject = (operation: GuestOperation): boolean => {
+    const information = operation.read(INJECTION);
+    if ((information & VALID) === 0n) return false;
+    operation.write(INJECTION, information & ~VALID);
+    cpu.instructionLength = Number(operation.read(INJECTION_LENGTH));
+    const outcome = deliverEvent(cpu, {
+      vector: Number(information & 0xffn),
+      type: Number((information >> 8n) & 7n),
+      errorCode:
+        (information & HAS_CODE) === 0n ? undefined : Number(operation.read(INJECTION_CODE)),
+    });
+    return outcome === OUTCOME.exit;
+  };
+
+  /** An exit for an open interrupt window comes before the next instruction. */
+  const windowIsOpen = (operation: GuestOperation): boolean =>
+    (operation.read(PRIMARY) & WINDOW_EXITING) !== 0n &&
+    (word(cpu, state.RFLAGS_REST) & RFLAGS_IF) !== 0 &&
+    (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
+
+  const leave = (): EngineStop => {
+    exitIsDue = false;
+    setWord(cpu, state.VMX_MODE, 1);
+    return 'exit';
+  };
+
+  const run = (budget: number, ignoresBreakpoint: boolean): EngineStop => {
+    retired = 0;
+    if (guest === undefined) throw new Error('No guest has been entered.');
+    if (exitIsDue) return leave();
+    let isFirst = ignoresBreakpoint;
+    let iterations = 0;
+    while (retired < budget) {
+      if (windowIsOpen(guest)) {
+        cpu.instructionLength = 0;
+        guest.exit('INTERRUPT_WINDOW');
+        return leave();
+      }
+      if (breakpoints.size > 0 && !isFirst && breakpoints.has(quad(cpu, state.RIP))) {
+        return 'breakpoint';
+      }
+      const result = step();
+      switch (result) {
+        case 'retired':
+          retired += 1;
+          iterations = 0;
+          isFirst = false;
+          break;
+        case 'unfinished':
+          iterations += 1;
+          isFirst = true;
+          if (iterations > ITERATIONS_AT_ONCE) return 'budget';
+          break;
+        case 'delivered':
+          isFirst = false;
+          if (budget === 1) return 'budget';
+          break;
+        case 'exit':
+          return leave();
+        default:
+          return result;
+      }
+    }
+    return 'budget';
+  };
+
+  return {
+    get retired() {
+      return retired;
+    },
+    enter,
+    run: (budget) => run(budget, false),
+    step: () => run(1, true),
+    setTsc: (value) => {
+      tscAtStart = value;
+    },
+    setBreakpoints: (addresses) => {
+      breakpoints = new Set(addresses);
+    },
+    // The precise engine keeps no translations, and compares code bytes before it uses them.
+    invalidateTranslations: () => undefined,
+    noteWrite: () => undefined,
+    windowChanged: () => {
+      guest = undefined;
+      cpu.nonRoot = undefined;
+      exitIsDue = false;
+    },
+  };
+};
