@@ -31,8 +31,14 @@ const RFLAGS_IF = 0x200;
 /** Iterations of one REP instruction after which the run loop looks up. */
 const ITERATIONS_AT_ONCE = 65_536;
 
-/** Told of the exceptions that guests take, after the exception bitmap has let them pass. */
-export type ExceptionObserver = (vector: number, errorCode: number | undefined) => void;
+/**
+ * Told of the exceptions that guests take, after the exception bitmap has let them pass. 'stop'
+ * makes the run loop return once the exception has been delivered.
+ */
+export type ExceptionObserver = (
+  vector: number,
+  errorCode: number | undefined,
+) => 'stop' | undefined;
 
 export const createGuestProcessor = (
   memory: MachineMemory,
@@ -44,6 +50,7 @@ export const createGuestProcessor = (
   let guest: GuestOperation | undefined;
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
+  let stopIsDue = false;
   const cpu: Cpu = {
     memory,
     stage: noSecondStage,
@@ -67,7 +74,7 @@ export const createGuestProcessor = (
       ...nonRoot,
       interceptsException: (vector, errorCode) => {
         const exits = nonRoot.interceptsException(vector, errorCode);
-        if (!exits) onException(vector, errorCode);
+        if (!exits && onException(vector, errorCode) === 'stop') stopIsDue = true;
         return exits;
       },
     };
@@ -134,6 +141,10 @@ export const createGuestProcessor = (
           break;
         case 'delivered':
           isFirst = false;
+          if (stopIsDue) {
+            stopIsDue = false;
+            return 'stop';
+          }
           if (budget === 1) return 'budget';
           break;
         case 'exit':

@@ -14,6 +14,7 @@ export type {
 } from './breakpoints/breakpoint.ts';
 export { BREAKPOINT_KINDS } from './breakpoints/catalog.ts';
 export { createMachineOn, type HardwareFactory } from './create-machine.ts';
+export { createMachine } from './create-vmx-machine.ts';
 export type * from './events.ts';
 export { EXIT_HANDLERS } from './hypervisor/exits/catalog.ts';
 export { HYPERCALLS } from './hypervisor/hypercalls/catalog.ts';
