@@ -1,9 +1,10 @@
 /**
  * `hyperstep asm FILE`: assembles a file as `nasm` (and, for ELF, `ld`) would.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { assemble } from '../../assembler/index.ts';
+import { includesOf, linesOf } from './program-file.ts';
 
 export interface AsmOptions {
   readonly format: 'bin' | 'elf';
@@ -36,18 +37,9 @@ export function runAsm(
   const assembly = assemble(text, {
     path: file,
     format: options.format === 'elf' ? 'elf64' : 'bin',
-    readFile: (path, from) => {
-      for (const folder of [dirname(from), ...(options.include ?? [])]) {
-        const place = resolve(folder, path);
-        if (existsSync(place)) return { path: place, bytes: readFileSync(place) };
-      }
-      return undefined;
-    },
+    readFile: includesOf(file, options.include ?? []),
   });
-  for (const diagnostic of assembly.diagnostics) {
-    const { path, range, severity, message } = diagnostic;
-    complain(`${path}:${range.startLine}:${range.startColumn}: ${severity}: ${message}`);
-  }
+  for (const line of linesOf(assembly)) complain(line);
   if (assembly.diagnostics.some(({ severity }) => severity === 'error')) return BAD_INPUT;
   const output = options.output ?? `${file.replace(/\.\w+$/, '')}.${options.format}`;
   if (resolve(output) === resolve(file)) {

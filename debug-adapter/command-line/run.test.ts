@@ -1,0 +1,74 @@
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { type RunOptions, runProgram } from './run.ts';
+
+const samples = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'samples');
+
+const run = (options: Partial<RunOptions> = {}, file = 'hello/main.asm') => {
+  let written = '';
+  const said: string[] = [];
+  const code = runProgram(
+    join(samples, file),
+    { memory: 16, ...options },
+    { write: (text) => (written += text), complain: (line) => said.push(line) },
+  );
+  return { code, written, said: said.join('\n') };
+};
+
+test('the guest prints, powers off, and its exits are counted', () => {
+  const { code, written, said } = run();
+
+  expect(code).toBe(0);
+  expect(written).toBe('Hello from a guest.\n');
+  expect(said).toMatch(/shutdown:poweroff after \d+ instructions/);
+  expect(said).toMatch(/2 {2}VMCALL/);
+});
+
+test('a break ends the run with code 3 before the event is handled', () => {
+  const { code, written, said } = run({ breakOn: ['vm-exit:cpuid'] });
+
+  expect(code).toBe(3);
+  expect(written).toBe('');
+  expect(said).toContain('vm-exit reason=CPUID number=10');
+});
+
+test('a trace prints every matching event and goes on', () => {
+  const { code, said } = run({ trace: ['vm-exit'] });
+
+  expect(code).toBe(0);
+  expect(said.match(/vm-exit reason=/g)).toHaveLength(8);
+});
+
+test('with --json standard output is one object a line, the last one the end', () => {
+  const { code, written } = run({ json: true, trace: ['hypercall'] });
+  const lines = written
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+  expect(code).toBe(0);
+  expect(lines.find(({ event }) => event === 'console')).toMatchObject({
+    text: 'Hello from a guest.\n',
+  });
+  expect(lines.find(({ event }) => event === 'hypercall')).toMatchObject({
+    domain: 1,
+    vcpu: 0,
+    name: 'console_io',
+  });
+  expect(lines.at(-1)).toMatchObject({ event: 'end', why: 'shutdown:poweroff' });
+});
+
+test('the instruction limit is exact and ends the run with code 5', () => {
+  const { code, said } = run({ maxInstructions: 10 });
+
+  expect(code).toBe(5);
+  expect(said).toContain('instruction-limit after 10 instructions');
+});
+
+test('bad input is told with file or name, and ends with 2', () => {
+  expect(run({}, 'none.asm')).toMatchObject({ code: 2 });
+  expect(run({}, 'none.asm').said).toContain('none.asm: cannot be read');
+  expect(run({ breakOn: ['nothing'] }).said).toContain("nothing: 'nothing' is no kind of event");
+  expect(run({}, 'hello/expected.txt').code).toBe(2);
+});

@@ -1,0 +1,202 @@
+/**
+ * `hyperstep run PROGRAM`: runs a guest to its end, to a break or to a limit, without a debugger.
+ * The guest's console goes to standard output as it is written; events go there too, as JSON
+ * lines with --json, else as text on standard error.
+ */
+import { basename, extname } from 'node:path';
+import {
+  createMachine,
+  type Machine,
+  type MachineEvent,
+  type StopReason,
+} from '../../emulator/index.ts';
+import { parseEventName } from '../event-names.ts';
+import { openProgram } from './program-file.ts';
+
+export interface RunOptions {
+  readonly breakOn?: readonly string[];
+  readonly trace?: readonly string[];
+  readonly maxInstructions?: number;
+  readonly json?: boolean;
+  readonly include?: readonly string[];
+  /** In MiB. */
+  readonly memory: number;
+  readonly cmdline?: string;
+}
+
+export interface RunOutput {
+  /** Standard output, as it comes. */
+  write(text: string): void;
+  /** Standard error, a line each. */
+  complain(line: string): void;
+}
+
+export const EXIT_CODES = {
+  poweroff: 0,
+  badInput: 2,
+  break: 3,
+  crash: 4,
+  limit: 5,
+} as const;
+
+const MEBIBYTE = 2 ** 20;
+const SLICE = 1_000_000;
+
+/** Gives the process's exit code. */
+export const runProgram = (file: string, options: RunOptions, output: RunOutput): number => {
+  const program = openProgram(file, options.include);
+  if ('problems' in program) {
+    for (const problem of program.problems) output.complain(problem);
+    return EXIT_CODES.badInput;
+  }
+  let machine: Machine;
+  try {
+    machine = createMachine({
+      domains: [
+        {
+          name: basename(file, extname(file)),
+          program: program.bytes,
+          programName: file,
+          memoryBytes: options.memory * MEBIBYTE,
+          ...(options.cmdline === undefined ? {} : { commandLine: options.cmdline }),
+        },
+      ],
+      ...(options.json === true ? {} : { console: (_domain, text) => output.write(text) }),
+    });
+  } catch (error) {
+    output.complain(error instanceof Error ? error.message : String(error));
+    return EXIT_CODES.badInput;
+  }
+  const report = (event: MachineEvent): void => {
+    if (options.json === true) output.write(`${JSON.stringify(jsonOf(event))}\n`);
+    else output.complain(textOf(event));
+  };
+  if (options.json === true) {
+    machine.events.subscribe(['console'], (event) => {
+      report(event);
+      return undefined;
+    });
+  }
+  const isPlaced =
+    place(machine, options.trace ?? [], output, report) &&
+    place(machine, options.breakOn ?? [], output, undefined);
+  return isPlaced ? runToEnd(machine, options, output, report) : EXIT_CODES.badInput;
+};
+
+/** Sets a breakpoint for each name, or a logpoint if `log` is given; false if a name is wrong. */
+const place = (
+  machine: Machine,
+  names: readonly string[],
+  output: RunOutput,
+  log: ((event: MachineEvent) => void) | undefined,
+): boolean => {
+  const options =
+    log === undefined
+      ? {}
+      : {
+          log: ({ event }: { readonly event?: MachineEvent | undefined }) => {
+            if (event !== undefined) log(event);
+          },
+        };
+  for (const name of names) {
+    const parsed = parseEventName(name);
+    const problem = 'problem' in parsed ? parsed.problem : undefined;
+    const unbound =
+      'problem' in parsed ? problem : machine.breakpoints.add(parsed, options).problem;
+    if (unbound === undefined) continue;
+    output.complain(`${name}: ${unbound}`);
+    return false;
+  }
+  return true;
+};
+
+const retiredOf = (machine: Machine): number =>
+  machine.domains.flatMap(({ vcpus }) => [...vcpus]).reduce((sum, { retired }) => sum + retired, 0);
+
+const runToEnd = (
+  machine: Machine,
+  options: RunOptions,
+  output: RunOutput,
+  report: (event: MachineEvent) => void,
+): number => {
+  const limit = options.maxInstructions ?? Number.POSITIVE_INFINITY;
+  for (;;) {
+    const left = limit - retiredOf(machine);
+    if (left <= 0) return finish(machine, options, output, 'instruction-limit', EXIT_CODES.limit);
+    const stop = machine.run(Math.min(SLICE, left));
+    if (stop.why === 'budget') continue;
+    if (stop.why === 'event') report(stop.event);
+    const { why, code } = endOf(stop);
+    if (stop.why === 'end' && code === EXIT_CODES.crash) output.complain(stop.explanation);
+    return finish(machine, options, output, why, code);
+  }
+};
+
+/** The end in a word, and the exit code. */
+const endOf = (stop: StopReason): { why: string; code: number } => {
+  switch (stop.why) {
+    case 'end': {
+      const { reason } = stop;
+      if (reason === 'triple-fault') return { why: reason, code: EXIT_CODES.crash };
+      const isCrash = reason === 'crash' || reason === 'watchdog';
+      return { why: `shutdown:${reason}`, code: isCrash ? EXIT_CODES.crash : EXIT_CODES.poweroff };
+    }
+    case 'event':
+      return { why: `break:${stop.event.kind}`, code: EXIT_CODES.break };
+    case 'idle':
+      return { why: 'idle', code: EXIT_CODES.crash };
+    default:
+      return { why: stop.why, code: EXIT_CODES.break };
+  }
+};
+
+const finish = (
+  machine: Machine,
+  { json }: RunOptions,
+  output: RunOutput,
+  why: string,
+  code: number,
+): number => {
+  const exits: Record<string, number> = {};
+  for (const { exitCounts } of machine.domains) {
+    for (const [name, count] of exitCounts) exits[name] = (exits[name] ?? 0) + count;
+  }
+  const retired = retiredOf(machine);
+  if (json === true) output.write(`${JSON.stringify({ event: 'end', why, retired, exits })}\n`);
+  else for (const line of exitTable(why, retired, exits)) output.complain(line);
+  return code;
+};
+
+const exitTable = (
+  why: string,
+  retired: number,
+  exits: Readonly<Record<string, number>>,
+): string[] => [
+  `${why} after ${retired} instructions; VM exits:`,
+  ...Object.entries(exits)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, count]) => `${String(count).padStart(9)}  ${name}`),
+];
+
+/** An event with its kind as `event`; wide numbers as hexadecimal text. */
+const jsonOf = ({ kind, ...rest }: MachineEvent): Record<string, unknown> => ({
+  event: kind,
+  ...Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, plain(value)])),
+});
+
+const plain = (value: unknown): unknown => {
+  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+};
+
+const textOf = (event: MachineEvent): string => {
+  const { event: kind, domain, vcpu, retired, timeNs: _time, rip, ...rest } = jsonOf(event);
+  const words = Object.entries(rest).flatMap(([key, value]) =>
+    value === undefined
+      ? []
+      : [`${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`],
+  );
+  return `d${domain}.v${vcpu} ${retired} ${rip} ${kind} ${words.join(' ')}`;
+};
