@@ -66,9 +66,12 @@ test('the instruction limit is exact and ends the run with code 5', () => {
   expect(said).toContain('instruction-limit after 10 instructions');
 });
 
+test('bytes that are no program end in a triple fault, with code 4', () => {
+  expect(run({}, 'hello/expected.txt').code).toBe(4);
+});
+
 test('bad input is told with file or name, and ends with 2', () => {
   expect(run({}, 'none.asm')).toMatchObject({ code: 2 });
   expect(run({}, 'none.asm').said).toContain('none.asm: cannot be read');
   expect(run({ breakOn: ['nothing'] }).said).toContain("nothing: 'nothing' is no kind of event");
-  expect(run({}, 'hello/expected.txt').code).toBe(2);
 });

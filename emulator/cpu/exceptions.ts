@@ -63,36 +63,40 @@ const PF = 14;
 const DF = 8;
 const CONTRIBUTORY: ReadonlySet<number> = new Set([0, 10, 11, 12, 13]);
 
-/**
- * Delivers the pending fault, or makes the VM exit that intercepts it. A fault while delivering
- * becomes #DF, and a fault while delivering that is a triple fault.
- */
+/** Delivers the pending fault, or makes the VM exit that intercepts it. */
 export const deliverPendingFault = (cpu: Cpu): Outcome => {
-  let { vector, errorCode } = pendingFault(cpu);
-  for (;;) {
-    if (cpu.nonRoot?.interceptsException(vector, errorCode) === true)
-      return leave(cpu, OUTCOME.exit);
-    if (vector === PF) setQuad(cpu, state.CR2, quad(cpu, state.FAULT_ADDRESS));
-    const event = { vector, type: EVENT_TYPE.hardwareException, errorCode };
-    const outcome = deliver(cpu, event);
-    if (outcome !== OUTCOME.fault) return leave(cpu, outcome);
-    const second = pendingFault(cpu);
-    if (vector === DF) {
-      cpu.nonRoot?.tripleFault();
-      return leave(cpu, cpu.nonRoot === undefined ? OUTCOME.shutdown : OUTCOME.exit);
-    }
-    const isContributory = CONTRIBUTORY.has(second.vector);
-    const doubles =
-      (CONTRIBUTORY.has(vector) && isContributory) ||
-      (vector === PF && (isContributory || second.vector === PF));
-    ({ vector, errorCode } = doubles ? { vector: DF, errorCode: 0 } : second);
-  }
+  const { vector, errorCode } = pendingFault(cpu);
+  return deliverFault(cpu, vector, errorCode);
 };
 
 /** Delivers an interrupt or an injected event; a fault on the way is delivered instead. */
 export const deliverEvent = (cpu: Cpu, event: DeliveredEvent): Outcome => {
   const outcome = deliver(cpu, event);
-  return outcome === OUTCOME.fault ? deliverPendingFault(cpu) : leave(cpu, outcome);
+  if (outcome !== OUTCOME.fault) return leave(cpu, outcome);
+  // Only exceptions combine to a double fault; interrupts are benign.
+  const first = event.type === EVENT_TYPE.hardwareException ? event.vector : undefined;
+  return deliverSecond(cpu, first);
+};
+
+const deliverFault = (cpu: Cpu, vector: number, errorCode: number | undefined): Outcome => {
+  if (cpu.nonRoot?.interceptsException(vector, errorCode) === true) return leave(cpu, OUTCOME.exit);
+  if (vector === PF) setQuad(cpu, state.CR2, quad(cpu, state.FAULT_ADDRESS));
+  return deliverEvent(cpu, { vector, type: EVENT_TYPE.hardwareException, errorCode });
+};
+
+/** A fault is pending that happened while exception `first` was delivered: Table 6-5. */
+const deliverSecond = (cpu: Cpu, first: number | undefined): Outcome => {
+  if (first === DF) {
+    cpu.nonRoot?.tripleFault();
+    return leave(cpu, cpu.nonRoot === undefined ? OUTCOME.shutdown : OUTCOME.exit);
+  }
+  const second = pendingFault(cpu);
+  const isContributory = CONTRIBUTORY.has(second.vector);
+  const doubles =
+    first !== undefined &&
+    ((CONTRIBUTORY.has(first) && isContributory) ||
+      (first === PF && (isContributory || second.vector === PF)));
+  return doubles ? deliverFault(cpu, DF, 0) : deliverFault(cpu, second.vector, second.errorCode);
 };
 
 const leave = (cpu: Cpu, outcome: Outcome): Outcome => {

@@ -181,6 +181,13 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     exit('CR_ACCESS', BigInt(number | (type << 4) | (register << 8) | (source << 16)));
     return true;
   };
+  /** INVLPG tells the linear address; only FS and GS have a base in 64-bit mode. */
+  const linearOfInvlpg = ([segment = 0n, offset = 0n]: readonly bigint[]): bigint => {
+    const number = Number(segment);
+    const is64 = word(cpu, state.CODE_WIDTH) === 64;
+    const base = is64 && number < state.FS ? 0n : quad(cpu, state.segmentBase(number));
+    return BigInt.asUintN(is64 ? 64 : 32, base + offset);
+  };
   const dx = (): number => word(cpu, state.registerSlot(2)) & 0xffff;
 
   const intercepts = (operation: OperationName, args: readonly bigint[]): boolean => {
@@ -189,7 +196,7 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     if (simple !== undefined) {
       const { reason, control } = simple;
       if (control !== undefined && !has(control[0], control[1])) return false;
-      exit(reason, operation === 'invlpg' ? (args[1] ?? 0n) : 0n);
+      exit(reason, operation === 'invlpg' ? linearOfInvlpg(args) : 0n);
       return true;
     }
     const first = Number(args[0] ?? 0n);

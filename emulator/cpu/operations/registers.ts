@@ -109,7 +109,9 @@ const setCr0 = (cpu: Cpu, wanted: bigint): boolean => {
 
 export const clts: Operation = (cpu) => {
   if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
-  setQuad(cpu, state.CR0, quad(cpu, state.CR0) & ~8n);
+  const old = quad(cpu, state.CR0);
+  const cleared = old & ~8n;
+  setQuad(cpu, state.CR0, cpu.nonRoot?.writeControlRegister(0, old, cleared) ?? cleared);
   return OUTCOME.next;
 };
 
@@ -117,7 +119,9 @@ export const lmsw: Operation = (cpu, args) => {
   if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
   const old = quad(cpu, state.CR0);
   const low = (args[0] ?? 0n) & 15n;
-  return setCr0(cpu, (old & ~14n) | low | (old & CR0_PE)) ? OUTCOME.next : raise(cpu, 'GP', 0);
+  const wanted = (old & ~14n) | low | (old & CR0_PE);
+  const value = cpu.nonRoot?.writeControlRegister(0, old, wanted) ?? wanted;
+  return setCr0(cpu, value) ? OUTCOME.next : raise(cpu, 'GP', 0);
 };
 
 const debugSlot = (number: number): number =>
