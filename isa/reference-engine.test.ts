@@ -1,6 +1,6 @@
 /**
  * The reference engine on single instructions, given as bytes. Expected values are worked out from
- * the SDM's definitions; the recorded results of real processors are compared in tests/silicon.
+ * the SDM's definitions; a real processor's results are compared in tests/silicon.
  */
 import { describe, expect, test } from 'vitest';
 import { decode } from './decode.ts';
