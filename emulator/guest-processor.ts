@@ -118,7 +118,9 @@ export const createGuestProcessor = (
     if (exitIsDue) return leave();
     let isFirst = ignoresBreakpoint;
     let iterations = 0;
-    while (retired < budget) {
+    // A handler that faults at once retires nothing: deliveries count against the budget too.
+    let deliveries = 0;
+    while (retired + deliveries < budget) {
       if (windowIsOpen(guest)) {
         cpu.instructionLength = 0;
         guest.exit('INTERRUPT_WINDOW');
@@ -140,12 +142,12 @@ export const createGuestProcessor = (
           if (iterations > ITERATIONS_AT_ONCE) return 'budget';
           break;
         case 'delivered':
+          deliveries += 1;
           isFirst = false;
           if (stopIsDue) {
             stopIsDue = false;
             return 'stop';
           }
-          if (budget === 1) return 'budget';
           break;
         case 'exit':
           return leave();
