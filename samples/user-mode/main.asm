@@ -122,26 +122,26 @@ system_call:
 
 ; general_protection: #GP. The error code is on the stack, above it RIP and CS.
 general_protection:
-        mov     rax, [rsp + 16]
+        pop     rbx
+        mov     rax, [rsp + 8]
         and     eax, 3                          ; the CPL is in CS, bits 1:0
         print   "kernel: #GP from ring "
         print_decimal rax
         print   ", error code "
-        print_decimal qword [rsp]
+        print_decimal rbx
         print   10
-        add     rsp, 8
         inc     qword [rsp]                     ; go on behind HLT, which is one byte
         iretq
 
 ; page_fault: #PF. Error code bit 0: protection; bit 1: a write; bit 2: from ring 3.
 page_fault:
+        pop     rbx
         mov     rax, cr2
         print   "kernel: #PF at "
         print_hex rax
         print   ", error code "
-        print_decimal qword [rsp]
+        print_decimal rbx
         print   10
-        add     rsp, 8
         mov     rax, USER_CODE + (user_program.after_fault - user_program)
         mov     [rsp], rax
         iretq
