@@ -9,7 +9,6 @@ import type { XenVcpu } from './hypervisor/domain.ts';
 import { createFrames } from './hypervisor/frames.ts';
 import { walkGuest } from './hypervisor/guest-walk.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
-import { readNumber } from './hypervisor/hypercalls/hypercall.ts';
 import { endDomain, type Hypervisor, pagingOf } from './hypervisor/hypervisor.ts';
 import {
   advanceExit,
@@ -28,6 +27,7 @@ import {
   type Machine,
   type MachineConfig,
   MachineConfigError,
+  type StepTarget,
   type StopReason,
 } from './machine.ts';
 import { createMachineMemory, type MachineMemory } from './memory/machine-memory.ts';
@@ -91,6 +91,7 @@ class RunningMachine implements Machine {
   /** A breakpoint that has been reported here lets the instruction run. */
   #passed: { readonly vcpu: XenVcpu; readonly retired: number } | undefined;
   #last: XenVcpu;
+  #goal: StepGoal | undefined;
 
   constructor(hypervisor: Hypervisor, config: MachineConfig) {
     this.#hypervisor = hypervisor;
@@ -126,7 +127,12 @@ class RunningMachine implements Machine {
     return this.#pending && viewExit(this.#pending);
   }
 
-  run(budget: number): StopReason {
+  run: Machine['run'] = (budget) => {
+    this.#forgetGoal();
+    return this.#runFor(budget);
+  };
+
+  #runFor(budget: number): StopReason {
     let left = budget;
     while (left > 0) {
       const before = this.#retired;
@@ -137,17 +143,50 @@ class RunningMachine implements Machine {
     return { why: 'budget' };
   }
 
-  step(domain: number, vcpu: number, kind: Parameters<Machine['step']>[2]): StopReason {
-    const target = this.#hypervisor.domains.get(domain)?.vcpus[vcpu];
-    if (target === undefined) throw new RangeError(`There is no vCPU ${vcpu} in domain ${domain}.`);
+  step: Machine['step'] = (domain, vcpu, kind, budget = Number.MAX_SAFE_INTEGER) => {
+    const target = this.#vcpu(domain, vcpu);
     const finished: StopReason = { why: 'step', domain, vcpu };
+    this.#forgetGoal();
     if (this.#pending !== undefined && this.#pending.vcpu === target) {
       if (kind === 'into' && advanceExit(this.#pending)) return this.#taken() ?? finished;
       return this.#finishExit() ?? finished;
     }
-    if (kind === 'out') return this.#runTo(target, this.#returnAddress(target));
-    const next = kind === 'over' ? this.#afterCall(target) : undefined;
-    return next === undefined ? this.#stepOne(target, kind === 'into') : this.#runTo(target, next);
+    const after = kind === 'over' ? this.#afterCall(target) : undefined;
+    if (after !== undefined) return this.stepTo(domain, vcpu, after, budget);
+    this.#passed = { vcpu: target, retired: target.retired };
+    this.#goal = {
+      kind: 'instruction',
+      target,
+      start: target.retired,
+      stopsInExit: kind === 'into',
+    };
+    return this.resume(budget);
+  };
+
+  stepTo: Machine['stepTo'] = (domain, vcpu, { rip, rsp }, budget = Number.MAX_SAFE_INTEGER) => {
+    const target = this.#vcpu(domain, vcpu);
+    const { hardware } = this.#hypervisor;
+    this.#forgetGoal();
+    const { id } = this.breakpoints.add(
+      { kind: 'address', space: 'gva', address: rip, domain, vcpu },
+      { condition: () => hardware.peekField(target, FIELD.GUEST_RSP) >= rsp },
+    );
+    this.#passed = { vcpu: target, retired: target.retired };
+    this.#goal = { kind: 'address', target, id };
+    return this.resume(budget);
+  };
+
+  resume: Machine['resume'] = (budget) => {
+    const goal = this.#goal;
+    const stop = goal === undefined ? this.#runFor(budget) : this.#runToGoal(goal, budget);
+    if (stop.why !== 'budget') this.#forgetGoal();
+    return stop;
+  };
+
+  #vcpu(domain: number, vcpu: number): XenVcpu {
+    const target = this.#hypervisor.domains.get(domain)?.vcpus[vcpu];
+    if (target === undefined) throw new RangeError(`There is no vCPU ${vcpu} in domain ${domain}.`);
+    return target;
   }
 
   peekMemory: Machine['peekMemory'] = (...args) => peekMemory(this.#hypervisor, ...args);
@@ -156,8 +195,7 @@ class RunningMachine implements Machine {
   stateHash: Machine['stateHash'] = () => hashState(this.#hypervisor);
 
   walk: Machine['walk'] = (domain, vcpu, address) => {
-    const target = this.#hypervisor.domains.get(domain)?.vcpus[vcpu];
-    if (target === undefined) throw new RangeError(`There is no vCPU ${vcpu} in domain ${domain}.`);
+    const target = this.#vcpu(domain, vcpu);
     const paging = pagingOf(this.#hypervisor, target);
     return walkGuest(this.#hypervisor.hardware.memory, target.domain.p2m, paging, address);
   };
@@ -282,51 +320,35 @@ class RunningMachine implements Machine {
     return { why: 'breakpoint', domain: vcpu.domain.id, vcpu: vcpu.id, ids };
   }
 
-  /** Until the vCPU has executed one instruction; others may run before its turn comes. */
-  #stepOne(target: XenVcpu, stopsInExit: boolean): StopReason {
-    this.#passed = { vcpu: target, retired: target.retired };
-    const start = target.retired;
-    for (let turns = 0; turns < 1_000_000; turns += 1) {
-      const stop = this.#turn(this.#sliceNs, (count) =>
-        this.#hypervisor.hardware.loaded === target
-          ? this.#hypervisor.hardware.step()
-          : this.#hypervisor.hardware.run(count),
+  #runToGoal(goal: StepGoal, budget: number): StopReason {
+    const { target } = goal;
+    const finished: StopReason = { why: 'step', domain: target.domain.id, vcpu: target.id };
+    if (goal.kind === 'address') {
+      const stop = this.#runFor(budget);
+      if (stop.why !== 'breakpoint' || !stop.ids.includes(goal.id)) return stop;
+      const others = stop.ids.filter((id) => id !== goal.id);
+      return others.length === 0 ? finished : { ...stop, ids: others };
+    }
+    const end = this.#retired + budget;
+    const { hardware } = this.#hypervisor;
+    while (this.#retired < end) {
+      const stop = this.#turn(end - this.#retired, (count) =>
+        hardware.loaded === target ? hardware.step() : hardware.run(count),
       );
       if (stop !== undefined) return stop;
       const isOwnExit = this.#pending?.vcpu === target;
-      const done = target.retired !== start || (isOwnExit && stopsInExit);
-      if (done && (stopsInExit || !isOwnExit)) {
-        return { why: 'step', domain: target.domain.id, vcpu: target.id };
-      }
+      if (isOwnExit ? goal.stopsInExit : target.retired !== goal.start) return finished;
     }
     return { why: 'budget' };
   }
 
-  /** Until the vCPU stands at an address, at the same stack depth or above. */
-  #runTo(target: XenVcpu, goal: Goal | undefined): StopReason {
-    if (goal === undefined) return this.#stepOne(target, false);
-    const { hardware } = this.#hypervisor;
-    const { id } = this.breakpoints.add(
-      {
-        kind: 'address',
-        space: 'gva',
-        address: goal.rip,
-        domain: target.domain.id,
-        vcpu: target.id,
-      },
-      { condition: () => hardware.peekField(target, FIELD.GUEST_RSP) >= goal.rsp },
-    );
-    try {
-      const stop = this.run(Number.MAX_SAFE_INTEGER);
-      const isGoal = stop.why === 'breakpoint' && stop.ids.length === 1 && stop.ids[0] === id;
-      return isGoal ? { why: 'step', domain: target.domain.id, vcpu: target.id } : stop;
-    } finally {
-      this.breakpoints.remove(id);
-    }
+  #forgetGoal(): void {
+    if (this.#goal?.kind === 'address') this.breakpoints.remove(this.#goal.id);
+    this.#goal = undefined;
   }
 
   /** After an instruction that is stepped over as one; undefined: it is an ordinary one. */
-  #afterCall(target: XenVcpu): Goal | undefined {
+  #afterCall(target: XenVcpu): StepTarget | undefined {
     const { hardware } = this.#hypervisor;
     const rip = hardware.peekField(target, FIELD.GUEST_RIP);
     const space = { kind: 'gva', domain: target.domain.id, vcpu: target.id } as const;
@@ -340,19 +362,8 @@ class RunningMachine implements Machine {
     return { rip: rip + BigInt(instruction.lengthBytes), rsp };
   }
 
-  /** The return address, taken from the top of the stack: right at a function's first instruction. */
-  #returnAddress(target: XenVcpu): Goal | undefined {
-    const { hardware } = this.#hypervisor;
-    const view = this.domains.find(({ id }) => id === target.domain.id)?.vcpus[target.id];
-    const wordBytes = view?.codeWidth === 64 ? 8 : 4;
-    const rsp = hardware.peekField(target, FIELD.GUEST_RSP);
-    const space = { kind: 'gva', domain: target.domain.id, vcpu: target.id } as const;
-    const { bytes, holes } = this.peekMemory(space, rsp, wordBytes);
-    if (holes.length > 0) return undefined;
-    return { rip: readNumber(bytes, 0, wordBytes), rsp: rsp + BigInt(wordBytes) };
-  }
-
   save(): Uint8Array {
+    this.#forgetGoal();
     while (this.#pending !== undefined) this.#finishExit();
     const state: RunState = {
       turns: this.#turns,
@@ -378,10 +389,16 @@ class RunningMachine implements Machine {
   }
 }
 
-interface Goal {
-  readonly rip: bigint;
-  readonly rsp: bigint;
-}
+/** What an unfinished step waits for. */
+type StepGoal =
+  | {
+      readonly kind: 'instruction';
+      readonly target: XenVcpu;
+      readonly start: number;
+      readonly stopsInExit: boolean;
+    }
+  /** `id` is the breakpoint at the address. */
+  | { readonly kind: 'address'; readonly target: XenVcpu; readonly id: number };
 
 const REPEAT_PREFIXES = new Set([0xf2, 0xf3]);
 const CALLS = new Set(['call', 'int', 'int3', 'into', 'syscall', 'sysenter']);

@@ -88,13 +88,17 @@ export type StopReason =
  * - `into`: one instruction; a VM exit it makes stays pending (`exitInProgress`).
  *   While an exit is pending: one step of its handler.
  * - `over`: one instruction, with its VM exit handled, without following a CALL (until the
- *   instruction after it) or REP, INT n, SYSCALL. While an exit is pending: as `out`.
- * - `out`: until the return address on top of the stack is reached, as it is at a function's
- *   first instruction. While an exit is pending: its handler is finished
- *   and the guest stands at its next instruction.
+ *   instruction after it) or REP, INT n, SYSCALL. While an exit is pending: its handler is
+ *   finished and the guest stands at its next instruction.
  * - `instruction`: exactly one instruction of the vCPU, with its VM exit handled.
  */
-export type StepKind = 'into' | 'over' | 'out' | 'instruction';
+export type StepKind = 'into' | 'over' | 'instruction';
+
+/** Where a step ends: at an instruction, with the stack at this depth or less. */
+export interface StepTarget {
+  readonly rip: bigint;
+  readonly rsp: bigint;
+}
 
 /** One thing that the hypervisor does about a VM exit. */
 export interface ExitStep {
@@ -293,7 +297,12 @@ export interface Machine {
    * before the instruction; the next run or step executes it. A pending exit is handled first.
    */
   run(budget: number): StopReason;
-  step(domain: number, vcpu: number, kind: StepKind): StopReason;
+  /** Gives 'budget' if the step needs more instructions; `resume` goes on with it. */
+  step(domain: number, vcpu: number, kind: StepKind, budget?: number): StopReason;
+  /** Until the vCPU is about to execute at the target; the way out of a function. */
+  stepTo(domain: number, vcpu: number, target: StepTarget, budget?: number): StopReason;
+  /** Goes on with an unfinished step, else as `run`; `run` and a new step forget it. */
+  resume(budget: number): StopReason;
   /** Never changes anything; `gva` is translated by the vCPU's tables without accessed bits. */
   peekMemory(space: AddressSpace, address: bigint, lengthBytes: number): PeekedMemory;
   /** The debugger's write: ignores permissions. An error sentence, or undefined. */
