@@ -3,16 +3,20 @@ import { exceptionOf } from '../isa/index.ts';
 import { FAULT_ADDRESS } from './cpu/state.ts';
 import { createMachineOn } from './create-machine.ts';
 import type { EventStream } from './events.ts';
-import { createGuestProcessor } from './guest-processor.ts';
+import { createGuestProcessor, type ExceptionObserver } from './guest-processor.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
 import { createVmxHardware } from './hypervisor/vmx-hardware.ts';
-import type { Machine, MachineConfig } from './machine.ts';
+import type { EngineName, Machine, MachineConfig } from './machine.ts';
 import type { MachineMemory } from './memory/machine-memory.ts';
 
 const PAGE_FAULT = 14;
 
-const createHardware = (memory: MachineMemory, events: EventStream): Hardware => {
-  const processor = createGuestProcessor(memory, (vector, errorCode) => {
+const createHardware = (
+  memory: MachineMemory,
+  events: EventStream,
+  engine: EngineName | undefined,
+): Hardware => {
+  const observe: ExceptionObserver = (vector, errorCode) => {
     const vcpu = hardware.loaded;
     if (vcpu === undefined || !events.wants('exception')) return undefined;
     return events.emit({
@@ -27,11 +31,12 @@ const createHardware = (memory: MachineMemory, events: EventStream): Hardware =>
       errorCode,
       address: vector === PAGE_FAULT ? hardware.slot(vcpu, FAULT_ADDRESS) : undefined,
     });
-  });
+  };
+  const processor = createGuestProcessor(memory, observe, engine);
   const hardware = createVmxHardware(memory, processor);
   return hardware;
 };
 
 /** A machine with its domains built, ready to run. Errors: MachineConfigError, ProgramError. */
 export const createMachine = (config: MachineConfig): Machine =>
-  createMachineOn(createHardware, config);
+  createMachineOn((memory, events) => createHardware(memory, events, config.engine), config);

@@ -1,6 +1,6 @@
 /**
- * The processor that runs guests for the hypervisor: VM entry with its injection, the run loop of
- * the precise engine, breakpoints, and the VM exit when a guest instruction makes one.
+ * The processor that runs guests for the hypervisor: VM entry with its injection, the run loop,
+ * breakpoints, and the VM exit when a guest instruction makes one.
  * VM entry: SDM Vol. 3C ch. 26; checks on the host-state area do not apply, since the hypervisor
  * that is returned to is no code of this machine.
  */
@@ -11,11 +11,13 @@ import { noSecondStage } from './cpu/paging.ts';
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
 import * as state from './cpu/state.ts';
+import { createInterpreter } from './engine/interpreter/interpreter.ts';
 import { createPreciseEngine } from './engine/precise.ts';
 import type { EngineStop } from './hypervisor/hardware.ts';
 import type { GuestProcessor } from './hypervisor/vmx-hardware.ts';
+import type { EngineName } from './machine.ts';
 import type { Maddr } from './memory/addresses.ts';
-import type { MachineMemory } from './memory/machine-memory.ts';
+import { hostAddressOf, type MachineMemory } from './memory/machine-memory.ts';
 import { objectionToEntry } from './vmx/entry.ts';
 import { createGuestOperation, type GuestOperation } from './vmx/non-root.ts';
 import { vmcsEncodingOf } from './vmx/vmcs-fields.ts';
@@ -28,6 +30,7 @@ const VALID = 1n << 31n;
 const HAS_CODE = 1n << 11n;
 const WINDOW_EXITING = 4n;
 const RFLAGS_IF = 0x200;
+const RFLAGS_TF = 0x100;
 /** Iterations of one REP instruction after which the run loop looks up. */
 const ITERATIONS_AT_ONCE = 65_536;
 
@@ -43,6 +46,7 @@ export type ExceptionObserver = (
 export const createGuestProcessor = (
   memory: MachineMemory,
   onException: ExceptionObserver,
+  engine: EngineName = 'interpreter',
 ): GuestProcessor => {
   let tscAtStart = 0;
   let retired = 0;
@@ -60,8 +64,17 @@ export const createGuestProcessor = (
     deliveringErrorCode: 0,
     timeStamp: () => BigInt(tscAtStart + retired),
     invalidate: () => undefined,
+    noteWrite: (host, lengthBytes) => fast?.noteWrite(host, lengthBytes),
   };
   const step = createPreciseEngine(cpu);
+  const fast = engine === 'interpreter' ? createInterpreter(cpu) : undefined;
+
+  /** Whether nothing but the plain execution of instructions is to be done. */
+  const mayRunFast = (): boolean =>
+    word(cpu, state.CODE_WIDTH) === 64 &&
+    word(cpu, state.ACTIVITY) === 0 &&
+    (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
+    (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
 
   const enter = (vmcs: number): string | undefined => {
     const operation = createGuestOperation(cpu, vmcs as Maddr);
@@ -120,6 +133,7 @@ export const createGuestProcessor = (
     let iterations = 0;
     // A handler that faults at once retires nothing: deliveries count against the budget too.
     let deliveries = 0;
+    fast?.refresh();
     while (retired + deliveries < budget) {
       if (windowIsOpen(guest)) {
         cpu.instructionLength = 0;
@@ -129,7 +143,13 @@ export const createGuestProcessor = (
       if (breakpoints.size > 0 && !isFirst && breakpoints.has(quad(cpu, state.RIP))) {
         return 'breakpoint';
       }
+      if (fast !== undefined && !isFirst && mayRunFast()) {
+        const count = fast.run(budget - retired - deliveries);
+        retired += count;
+        if (count > 0) continue;
+      }
       const result = step();
+      fast?.refresh();
       switch (result) {
         case 'retired':
           retired += 1;
@@ -170,11 +190,13 @@ export const createGuestProcessor = (
     },
     setBreakpoints: (addresses) => {
       breakpoints = new Set(addresses);
+      fast?.setBreakpoints(breakpoints);
     },
     // The precise engine keeps no translations, and compares code bytes before it uses them.
-    invalidateTranslations: () => undefined,
-    noteWrite: () => undefined,
+    invalidateTranslations: () => fast?.forget(),
+    noteWrite: (maddr, lengthBytes) => fast?.noteWrite(hostAddressOf(maddr as Maddr), lengthBytes),
     windowChanged: () => {
+      fast?.forget();
       guest = undefined;
       cpu.nonRoot = undefined;
       exitIsDue = false;

@@ -48,6 +48,7 @@ export interface MachineConfig {
   readonly scheduler?: SchedulerName;
   /** Length of a time slice in instructions; default 100,000. */
   readonly sliceInstructions?: number;
+  /** Default: the interpreter; the reference engine is its slow definition. */
   readonly engine?: EngineName;
   readonly domains: readonly DomainConfig[];
   /** Receives console output as it is written, by domain. */

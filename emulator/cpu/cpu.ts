@@ -3,7 +3,14 @@
  * reads it for itself, pending faults. Operations, segmentation and event delivery are built on it.
  */
 import { type ExceptionName, type OperationName, vectorOf } from '../../isa/index.ts';
-import { hostAddressOf, type MachineMemory } from '../memory/machine-memory.ts';
+import {
+  hostAddressOf,
+  type MachineMemory,
+  PAGE_HAS_CODE,
+  PAGE_HAS_CODE_TABLE,
+  PAGE_HAS_TABLE,
+  pageFlagSlot,
+} from '../memory/machine-memory.ts';
 import { type PagingAccess, type SecondStage, translateLinear } from './paging.ts';
 import { OUTCOME, type Outcome } from './processor.ts';
 import * as state from './state.ts';
@@ -34,6 +41,8 @@ export interface Cpu {
   timeStamp: () => bigint;
   /** Paging has changed: what engines know of translations and decoded code is stale. */
   invalidate: () => void;
+  /** Memory with decoded code or remembered paging entries has been written. */
+  noteWrite?: (host: number, lengthBytes: number) => void;
 }
 
 export const word = ({ memory }: Cpu, slot: number): number => memory.words[slot >>> 2] ?? 0;
@@ -158,8 +167,17 @@ export const writeLinear = (
       cpu.memory.bytes[piece.host + i] = Number(rest & 0xffn);
       rest >>= 8n;
     }
+    tellOfWrite(cpu, piece.host, piece.bytes);
   }
   return undefined;
+};
+
+const REMEMBERED = PAGE_HAS_CODE | PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE;
+
+/** Tells the engine of a write within one page that it may have to know of. */
+const tellOfWrite = ({ memory, noteWrite }: Cpu, host: number, bytes: number): void => {
+  const flags = memory.bytes[pageFlagSlot(host)] ?? 0;
+  if ((flags & REMEMBERED) !== 0) noteWrite?.(host, bytes);
 };
 
 /** Accesses of the processor's own, to descriptor tables and task-state segments. */

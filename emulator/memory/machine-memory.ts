@@ -9,6 +9,9 @@ import { type Maddr, PAGE_BYTES } from './addresses.ts';
 export const PAGE_HAS_CODE = 1;
 export const PAGE_IS_WATCHED = 2;
 export const PAGE_IS_DIRTY = 4;
+/** An entry of it was used to translate an address that an engine remembers; of code, too. */
+export const PAGE_HAS_TABLE = 8;
+export const PAGE_HAS_CODE_TABLE = 16;
 
 export interface MachineMemory {
   readonly memory: WebAssembly.Memory;

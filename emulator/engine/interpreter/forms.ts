@@ -1,0 +1,213 @@
+/**
+ * The forms that handlers are made for: keys (form-key.ts) with instructions that stand for all of
+ * their form. What is not listed is executed by the precise engine. The first ones are dispatched
+ * by a branch table, the others by an indirect call.
+ */
+import {
+  type DecodedInstruction,
+  definitionOf,
+  type Form,
+  type Instruction,
+  type Operand,
+  type Width,
+} from '../../../isa/index.ts';
+
+export interface HandlerForm {
+  readonly key: string;
+  readonly definition: Instruction;
+  readonly form: Form;
+  readonly operands: readonly Operand[];
+  /** For each memory operand, by its index: 'b', 'x' or 's'. */
+  readonly memoryKinds: readonly (string | undefined)[];
+}
+
+const WIDTHS: readonly Width[] = [8, 16, 32, 64];
+const WIDE: readonly Width[] = [32, 64];
+const CONDITIONS = Array.from({ length: 16 }, (_, condition) => condition);
+const MEMORY = ['b', 'x', 's'];
+
+type Shape = readonly string[];
+
+const key = (mnemonic: string, width: number, operands: Shape, condition?: number): string =>
+  `${mnemonic}:${width}:${condition ?? ''}:${operands.join(',')}`;
+
+const places = (width: number): string[] => MEMORY.map((kind) => `${kind}${width}`);
+const anywhere = (width: number): string[] => [`r${width}`, ...places(width)];
+
+const binaryShapes = (width: Width): Shape[] => [
+  [`r${width}`, `r${width}`],
+  [`r${width}`, `i${width}`],
+  ...places(width).flatMap((place) => [
+    [`r${width}`, place],
+    [place, `r${width}`],
+    [place, `i${width}`],
+  ]),
+];
+
+/** The commonest first. */
+const HOT: readonly string[] = [
+  ...['mov', 'add', 'sub', 'cmp', 'and', 'xor', 'test', 'or'].flatMap((mnemonic) =>
+    WIDE.flatMap((width) => [
+      key(mnemonic, width, [`r${width}`, `r${width}`]),
+      key(mnemonic, width, [`r${width}`, `i${width}`]),
+    ]),
+  ),
+  ...WIDE.flatMap((width) => [
+    ...['b', 'x'].flatMap((kind) => [
+      key('mov', width, [`r${width}`, `${kind}${width}`]),
+      key('mov', width, [`${kind}${width}`, `r${width}`]),
+      key('add', width, [`r${width}`, `${kind}${width}`]),
+      key('cmp', width, [`r${width}`, `${kind}${width}`]),
+    ]),
+    key('mov', width, [`b${width}`, `i${width}`]),
+    key('inc', width, [`r${width}`]),
+    key('dec', width, [`r${width}`]),
+    key('lea', width, [`r${width}`, 'b0']),
+    key('lea', width, [`r${width}`, 'x0']),
+    ...['shl', 'shr', 'sar', 'rol'].map((mnemonic) => key(mnemonic, width, [`r${width}`, 'i8'])),
+    key('imul', width, [`r${width}`, `r${width}`]),
+    key('imul', width, [`r${width}`, `r${width}`, `i${width}`]),
+    key('adc', width, [`r${width}`, `i${width}`]),
+    key('xchg', width, [`r${width}`, `r${width}`]),
+    key('movzx', width, [`r${width}`, 'r8']),
+    key('movzx', width, [`r${width}`, 'b8']),
+    key('movzx', width, [`r${width}`, 'x8']),
+  ]),
+  key('mov', 8, ['b8', 'i8']),
+  key('mov', 8, ['b8', 'r8']),
+  key('mov', 8, ['r8', 'b8']),
+  key('cmp', 8, ['b8', 'i8']),
+  key('cmp', 8, ['x8', 'i8']),
+  key('test', 8, ['r8', 'r8']),
+  key('push', 64, ['r64']),
+  key('pop', 64, ['r64']),
+  key('call', 64, ['t']),
+  key('jmp', 64, ['t']),
+  key('jmp', 64, ['r64']),
+  key('jmp', 64, ['x64']),
+  key('ret', 64, []),
+  ...CONDITIONS.map((condition) => key('jcc', 64, ['t'], condition)),
+];
+
+const COLD: readonly string[] = [
+  'nop:32::',
+  ...['add', 'or', 'adc', 'sbb', 'and', 'sub', 'xor', 'cmp', 'test', 'mov'].flatMap((mnemonic) =>
+    WIDTHS.flatMap((width) => binaryShapes(width).map((shape) => key(mnemonic, width, shape))),
+  ),
+  ...['xchg', 'cmpxchg'].flatMap((mnemonic) =>
+    WIDTHS.flatMap((width) =>
+      anywhere(width).map((place) => key(mnemonic, width, [place, `r${width}`])),
+    ),
+  ),
+  ...['inc', 'dec', 'neg', 'not', 'mul', 'imul', 'div', 'idiv'].flatMap((mnemonic) =>
+    WIDTHS.flatMap((width) => anywhere(width).map((place) => key(mnemonic, width, [place]))),
+  ),
+  ...WIDTHS.slice(1).flatMap((width) => [
+    ...anywhere(width).flatMap((place) => [
+      key('imul', width, [`r${width}`, place]),
+      key('imul', width, [`r${width}`, place, `i${width}`]),
+      ...CONDITIONS.map((condition) => key('cmovcc', width, [`r${width}`, place], condition)),
+      ...['bsf', 'bsr', 'tzcnt', 'lzcnt', 'popcnt'].map((mnemonic) =>
+        key(mnemonic, width, [`r${width}`, place]),
+      ),
+      ...['bt', 'bts', 'btr', 'btc'].flatMap((mnemonic) => [
+        key(mnemonic, width, [place, 'i8']),
+        key(mnemonic, width, [place, `r${width}`]),
+      ]),
+      ...['shld', 'shrd'].flatMap((mnemonic) => [
+        key(mnemonic, width, [place, `r${width}`, 'i8']),
+        key(mnemonic, width, [place, `r${width}`, 'r8']),
+      ]),
+    ]),
+    ...['movzx', 'movsx'].flatMap((mnemonic) =>
+      [8, 16].flatMap((from) =>
+        anywhere(from).map((place) => key(mnemonic, width, [`r${width}`, place])),
+      ),
+    ),
+    ...anywhere(32).map((place) => key('movsxd', width, [`r${width}`, place])),
+    ...['b0', 'x0', 's0'].map((place) => key('lea', width, [`r${width}`, place])),
+    key('bswap', width, [`r${width}`]),
+    ...['cbw', 'cwde', 'cdqe', 'cwd', 'cdq', 'cqo'].map((mnemonic) => key(mnemonic, width, [])),
+  ]),
+  ...['shl', 'shr', 'sar', 'rol', 'ror', 'sal'].flatMap((mnemonic) =>
+    WIDTHS.flatMap((width) =>
+      anywhere(width).flatMap((place) => [
+        key(mnemonic, width, [place, 'i8']),
+        key(mnemonic, width, [place, 'r8']),
+      ]),
+    ),
+  ),
+  ...CONDITIONS.flatMap((condition) =>
+    anywhere(8).map((place) => key('setcc', 8, [place], condition)),
+  ),
+  ...anywhere(64).flatMap((place) => [
+    key('push', 64, [place]),
+    key('pop', 64, [place]),
+    key('call', 64, [place]),
+    key('jmp', 64, [place]),
+  ]),
+  ...['i8', 'i32', 'i64'].map((operand) => key('push', 64, [operand])),
+  key('ret', 64, ['i16']),
+  ...['leave', 'clc', 'stc', 'cmc', 'cld', 'std', 'lahf', 'sahf'].flatMap((mnemonic) =>
+    WIDE.map((width) => key(mnemonic, width, [])),
+  ),
+  ...['loop', 'loope', 'loopne', 'jrcxz'].map((mnemonic) => key(mnemonic, 64, ['t'])),
+  ...['movs', 'stos', 'lods', 'scas', 'cmps'].flatMap((mnemonic) =>
+    ['b', 'w', 'd', 'q'].map((suffix) => `${mnemonic}${suffix}:0::`),
+  ),
+];
+
+const operandOf = (text: string): Operand => {
+  const width = Number(text.slice(1)) as Width;
+  switch (text[0]) {
+    case 'r':
+      return { kind: 'register', register: 0, high: false, width };
+    case 'i':
+      return { kind: 'immediate', value: 0n, width };
+    case 't':
+      return { kind: 'target', displacement: 0n };
+    default:
+      return {
+        kind: 'memory',
+        segment: 3,
+        base: 0,
+        index: undefined,
+        scale: 1,
+        displacement: 0n,
+        width,
+      };
+  }
+};
+
+const formOf = (text: string): HandlerForm | undefined => {
+  const [mnemonic = '', width, condition, list = ''] = text.split(':');
+  const definition = definitionOf(mnemonic);
+  if (definition === undefined) return undefined;
+  const names = list === '' ? [] : list.split(',');
+  return {
+    key: text,
+    definition,
+    operands: names.map(operandOf),
+    memoryKinds: names.map((name) => (MEMORY.includes(name[0] ?? '') ? name[0] : undefined)),
+    form: {
+      width: (Number(width) || 64) as Width,
+      addressWidth: 64,
+      stackWidth: 64,
+      codeWidth: 64,
+      condition: condition === '' ? undefined : Number(condition),
+      repeat: undefined,
+      lock: false,
+    },
+  };
+};
+
+/** How many of HANDLER_FORMS the branch table dispatches. */
+export const HOT_FORMS = new Set(HOT).size;
+
+export const HANDLER_FORMS: readonly HandlerForm[] = [...new Set([...HOT, ...COLD])]
+  .map(formOf)
+  .filter((form) => form !== undefined);
+
+/** Whether an instruction ends a block: it jumps. */
+export const endsBlock = ({ definition }: Pick<DecodedInstruction, 'definition'>): boolean =>
+  definition?.endsBlock === true;

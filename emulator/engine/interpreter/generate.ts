@@ -1,0 +1,241 @@
+/**
+ * Writes the interpreter: a WebAssembly module with a handler for each form. A handler takes a
+ * record and gives the next one, or 0 when it leaves. `run` dispatches until a handler leaves;
+ * `step` executes one record.
+ */
+import { LEAVE_REASONS } from '../../cpu/processor.ts';
+import * as state from '../../cpu/state.ts';
+import * as w from '../wasm/expression.ts';
+import { FunctionWriter } from '../wasm/function-writer.ts';
+import { ModuleWriter } from '../wasm/module-writer.ts';
+import { HANDLER_FORMS, type HandlerForm, HOT_FORMS } from './forms.ts';
+import { type Control, Projection, Unsupported } from './projection.ts';
+import { HEADER, HEADER_BYTES, RECORD, RECORD_BYTES } from './record.ts';
+
+export interface Interpreter {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Handler numbers by form key. */
+  readonly handlers: ReadonlyMap<string, number>;
+}
+
+/** Keys of handlers that belong to no instruction. */
+export const LEAVE_FORM = '(leave)';
+export const GO_ON_FORM = '(go on)';
+
+const ZERO = w.i32(0);
+const RECORD_PARAMETER = w.local('i32', 0);
+
+/** How many forms the branch table holds; more make one function too large for good code. */
+const BRANCH_TABLE_FORMS = 150;
+
+interface Shared {
+  readonly slow: number;
+  readonly leave: number;
+  readonly find: number;
+  readonly outOfBudget: number;
+}
+
+/** Where a handler returns to: from its own function, or round the loop of `run`. */
+interface Exits {
+  next(record: w.Expression): void;
+  leave(): void;
+}
+
+const controlOf = (
+  f: FunctionWriter,
+  record: w.Expression,
+  shared: Shared,
+  exits: Exits,
+): Control => {
+  const enter = (block: w.Expression): void => {
+    const left = f.bind(
+      w.subtract(
+        w.load('i32', 32, ZERO, state.BUDGET),
+        w.load('i32', 32, block, HEADER.instructions),
+      ),
+    );
+    f.if(w.lessSigned(left, ZERO), () => {
+      f.call(shared.outOfBudget, block);
+      exits.leave();
+    });
+    f.store(32, ZERO, state.BUDGET, left);
+    exits.next(w.add(block, w.i32(HEADER_BYTES)));
+  };
+  const findOrLeave = (block: w.Expression, target: w.Expression, link: w.Expression): void => {
+    f.call(shared.find, target, link);
+    f.setFromStack(block);
+    f.if(w.isZero(block), () => exits.leave());
+  };
+  const page = w.load('i64', 64, ZERO, state.RIP_PAGE);
+  const targets = {
+    taken: w.add(page, w.load('i64', 64, record, RECORD.immediate)),
+    notTaken: w.add(
+      page,
+      w.add(w.load('i64', 16, record, RECORD.pageOffset), w.load('i64', 8, record, RECORD.length)),
+    ),
+  };
+  return {
+    slow: shared.slow,
+    leave: () => {
+      f.call(shared.leave, record);
+      exits.leave();
+    },
+    next: () => exits.next(w.add(record, w.i32(RECORD_BYTES))),
+    link: (which) => {
+      const at = RECORD[which];
+      const block = f.bind(w.load('i32', 32, record, at));
+      f.if(w.isZero(block), () => {
+        findOrLeave(block, targets[which], w.add(record, w.i32(at)));
+      });
+      enter(block);
+    },
+    jump: (target) => {
+      const block = f.temporary('i32');
+      findOrLeave(block, target, ZERO);
+      enter(block);
+    },
+  };
+};
+
+type Emit = (f: FunctionWriter, record: w.Expression, shared: Shared, exits: Exits) => void;
+
+interface Handler {
+  readonly key: string;
+  readonly emit: Emit;
+}
+
+const PSEUDO: readonly Handler[] = [
+  {
+    key: LEAVE_FORM,
+    emit: (f, record, shared, exits) => controlOf(f, record, shared, exits).leave(),
+  },
+  {
+    key: GO_ON_FORM,
+    emit: (f, record, shared, exits) => controlOf(f, record, shared, exits).link('taken'),
+  },
+];
+
+const emitForm =
+  (form: HandlerForm): Emit =>
+  (f, record, shared, exits) => {
+    const projection = new Projection(f, form, record, controlOf(f, record, shared, exits));
+    form.definition.semantics(projection, ...form.operands);
+    projection.commit();
+  };
+
+/** The forms whose meanings handlers can express. */
+const supported = (): readonly Handler[] => {
+  const none: Shared = { slow: 0, leave: 0, find: 0, outOfBudget: 0 };
+  const nowhere: Exits = { next: () => {}, leave: () => {} };
+  return HANDLER_FORMS.map((form) => ({ key: form.key, emit: emitForm(form) })).filter((one) => {
+    try {
+      one.emit(new FunctionWriter(1), RECORD_PARAMETER, none, nowhere);
+      return true;
+    } catch (error) {
+      if (error instanceof Unsupported) return false;
+      throw error;
+    }
+  });
+};
+
+export const generateInterpreter = (): Interpreter => {
+  const module = new ModuleWriter();
+  const handlerType = module.type(['i32'], ['i32']);
+  const slow = module.import('slow', module.type(['i32', 'i32', 'i32'], ['i32']));
+  const shared: Shared = { slow, ...writeShared(module) };
+  const all = supported();
+  const hot = Math.min(HOT_FORMS, BRANCH_TABLE_FORMS);
+  const handlers = [...all.slice(0, hot), ...PSEUDO, ...all.slice(hot)];
+  const functions = handlers.map(({ emit }) => {
+    const f = new FunctionWriter(1);
+    emit(f, RECORD_PARAMETER, shared, {
+      next: (record) => f.return(record),
+      leave: () => f.return(ZERO),
+    });
+    f.unreachable();
+    return module.function(handlerType, f);
+  });
+  module.table(functions);
+  writeRun(module, handlerType, handlers.slice(0, hot), shared);
+  const step = new FunctionWriter(1);
+  const handler = w.load('i32', 16, RECORD_PARAMETER, RECORD.handler);
+  step.callIndirect(handlerType, handler, RECORD_PARAMETER);
+  module.function(handlerType, step, 'step');
+  return {
+    bytes: module.bytes(),
+    handlers: new Map(handlers.map(({ key }, index) => [key, index])),
+  };
+};
+
+/** Functions that handlers call when they leave or look for a block. */
+const writeShared = (module: ModuleWriter): Omit<Shared, 'slow'> => {
+  const reason = (f: FunctionWriter, value: number) =>
+    f.store(32, ZERO, state.LEAVE_REASON, w.i32(value));
+
+  const leave = new FunctionWriter(1);
+  leave.store(32, ZERO, state.LAST_RECORD, RECORD_PARAMETER);
+  reason(leave, LEAVE_REASONS.precise);
+  const leaveIndex = module.function(module.type(['i32'], []), leave);
+
+  // (target, address of the link) -> block, or 0 with RIP set.
+  const find = new FunctionWriter(2);
+  const target = w.local('i64', 0);
+  const wanted = find.bind(
+    w.or(w.and(target, w.i64(0xffff_ffff_ffffn)), w.load('i64', 64, ZERO, state.CODE_CONTEXT)),
+  );
+  const mask = (state.BLOCK_HASH_ENTRIES - 1) * 16;
+  const entry = find.bind(w.and(w.shiftLeft(w.wrap(target), w.i32(4)), w.i32(mask)));
+  find.if(w.equal(w.load('i64', 64, entry, state.BLOCK_HASH), wanted), () => {
+    find.store(64, ZERO, state.RIP_PAGE, w.and(target, w.i64(-4096)));
+    find.return(w.load('i32', 32, entry, state.BLOCK_HASH + 8));
+  });
+  find.store(64, ZERO, state.RIP, target);
+  find.store(32, ZERO, state.LAST_RECORD, w.local('i32', 1));
+  reason(find, LEAVE_REASONS.needBlock);
+  find.return(ZERO);
+  find.unreachable();
+  const findIndex = module.function(module.type(['i64', 'i32'], ['i32']), find);
+
+  const outOfBudget = new FunctionWriter(1);
+  const offset = w.load('i64', 32, RECORD_PARAMETER, HEADER.pageOffset);
+  const page = w.load('i64', 64, ZERO, state.RIP_PAGE);
+  outOfBudget.store(64, ZERO, state.RIP, w.add(page, offset));
+  reason(outOfBudget, LEAVE_REASONS.budget);
+  const outOfBudgetIndex = module.function(module.type(['i32'], []), outOfBudget);
+  return { leave: leaveIndex, find: findIndex, outOfBudget: outOfBudgetIndex };
+};
+
+const writeRun = (
+  module: ModuleWriter,
+  handlerType: number,
+  hot: readonly Handler[],
+  shared: Shared,
+): void => {
+  const f = new FunctionWriter(1);
+  const record = RECORD_PARAMETER;
+  const handler = w.load('i32', 16, record, RECORD.handler);
+  const loop = f.loop();
+  const cold = f.block();
+  const labels = hot.map(() => f.block()).reverse();
+  f.branchTable(handler, labels, cold);
+  for (const { emit } of hot) {
+    f.end();
+    f.scoped(() =>
+      emit(f, record, shared, {
+        next: (next) => {
+          f.set(record, next);
+          f.branch(loop);
+        },
+        leave: () => f.return(ZERO),
+      }),
+    );
+  }
+  f.end();
+  f.callIndirect(handlerType, handler, record);
+  f.setFromStack(record);
+  f.branchIf(record, loop);
+  f.end();
+  f.return(ZERO);
+  f.unreachable();
+  module.function(handlerType, f, 'run');
+};

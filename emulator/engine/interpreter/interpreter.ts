@@ -1,0 +1,173 @@
+/**
+ * The interpreter: runs blocks of decoded code by generated handlers, and stops before each
+ * instruction that only the precise engine executes. Instruction counts are exact.
+ */
+import { type Cpu, word } from '../../cpu/cpu.ts';
+import { LEAVE_REASONS } from '../../cpu/processor.ts';
+import * as state from '../../cpu/state.ts';
+import { PAGE_HAS_CODE_TABLE, PAGE_HAS_TABLE, pageFlagSlot } from '../../memory/machine-memory.ts';
+import { IMPORTS } from '../wasm/module-writer.ts';
+import { createBlocks } from './blocks.ts';
+import { generateInterpreter, type Interpreter } from './generate.ts';
+import { HEADER, HEADER_BYTES, RECORD } from './record.ts';
+import { createTranslations } from './translations.ts';
+
+export interface FastEngine {
+  /**
+   * Runs at most `limit` instructions and gives their number. If there are fewer, the instruction
+   * at RIP needs the precise engine, or a breakpoint is there.
+   */
+  run(limit: number): number;
+  /** The precise engine has executed something: registers may decide otherwise now. */
+  refresh(): void;
+  /** Translations are stale: the P2M has changed, or another vCPU is loaded. */
+  forget(): void;
+  noteWrite(host: number, lengthBytes: number): void;
+  setBreakpoints(addresses: ReadonlySet<bigint>): void;
+}
+
+/** Engines replace code by better code only between calls. */
+const INSTRUCTIONS_AT_ONCE = 200_000;
+/** A write of more bytes is not looked at page by page. */
+const LARGE_WRITE = 1 << 20;
+
+/** The module is the same for every machine; it is made once. */
+const made: { interpreter: Interpreter; module: WebAssembly.Module }[] = [];
+const interpreterModule = (): { interpreter: Interpreter; module: WebAssembly.Module } => {
+  const known = made[0];
+  if (known !== undefined) return known;
+  const interpreter = generateInterpreter();
+  const fresh = { interpreter, module: new WebAssembly.Module(interpreter.bytes) };
+  made.push(fresh);
+  return fresh;
+};
+
+/** Branch displacements reach this far; code nearer to the end of the canonical range is precise. */
+const REACH = 2n ** 32n;
+const HALF = 2n ** 47n;
+
+const isUsual = (rip: bigint): boolean => {
+  const signed = BigInt.asIntN(64, rip);
+  return signed < HALF - REACH && signed > -HALF + REACH;
+};
+
+export const createInterpreter = (cpu: Cpu): FastEngine => {
+  const { memory } = cpu;
+  const { words, quads, bytes } = memory;
+  const { interpreter, module } = interpreterModule();
+  const blocks = createBlocks(memory, interpreter.handlers, () => translations.forget());
+  const translations = createTranslations(cpu, blocks.hasCode);
+  const instance = new WebAssembly.Instance(module, {
+    [IMPORTS]: { memory: memory.memory, slow: translations.fill },
+  });
+  const execute = instance.exports.run as (record: number) => number;
+  const executeOne = instance.exports.step as (record: number) => number;
+  let breakpoints: ReadonlySet<bigint> = new Set();
+  let cuts: ReadonlySet<number> = new Set();
+
+  /** The block at RIP, which may then be found by generated code; 0 if there is none. */
+  const enter = (link: number): number => {
+    const rip = quads[state.RIP >>> 3] ?? 0n;
+    if (!isUsual(rip)) return 0;
+    const page = translations.codePage(rip);
+    if (page === 0) return 0;
+    const offset = Number(rip & 0xfffn);
+    const linkedPage = quads[state.RIP_PAGE >>> 3];
+    const { generation } = blocks;
+    const block = blocks.at(page, offset);
+    quads[state.RIP_PAGE >>> 3] = rip - BigInt(offset);
+    if (cuts.has(offset)) return block;
+    const entry =
+      (state.BLOCK_HASH + Number(rip & BigInt(state.BLOCK_HASH_ENTRIES - 1)) * 16) >>> 3;
+    quads[entry] = BigInt.asUintN(48, rip) | (quads[state.CODE_CONTEXT >>> 3] ?? 0n);
+    words[entry * 2 + 2] = block;
+    const isInPage = linkedPage === quads[state.RIP_PAGE >>> 3];
+    if (link !== 0 && isInPage && generation === blocks.generation) words[link >>> 2] = block;
+    return block;
+  };
+
+  const standAt = (record: number): void => {
+    const offset =
+      (bytes[record + RECORD.pageOffset] ?? 0) |
+      ((bytes[record + RECORD.pageOffset + 1] ?? 0) << 8);
+    quads[state.RIP >>> 3] = (quads[state.RIP_PAGE >>> 3] ?? 0n) + BigInt(offset);
+  };
+
+  /** Runs some instructions of a block, fewer than it has; the number of those that were. */
+  const runPart = (block: number, count: number): number => {
+    let record = block + HEADER_BYTES;
+    for (let done = 0; done < count; done += 1) {
+      const next = executeOne(record);
+      if (next === 0) {
+        standAt(record);
+        return done;
+      }
+      record = next;
+    }
+    standAt(record);
+    return count;
+  };
+
+  const run = (limit: number): number => {
+    let left = limit;
+    let link = 0;
+    while (left > 0) {
+      const block = enter(link);
+      link = 0;
+      if (block === 0) return limit - left;
+      if (left < limit && breakpoints.size > 0 && breakpoints.has(quads[state.RIP >>> 3] ?? 0n)) {
+        return limit - left;
+      }
+      const count = words[(block + HEADER.instructions) >>> 2] ?? 0;
+      if (count > left) {
+        left -= runPart(block, left);
+        return limit - left;
+      }
+      const slice = Math.min(left, INSTRUCTIONS_AT_ONCE);
+      words[state.BUDGET >>> 2] = slice - count;
+      execute(block + HEADER_BYTES);
+      left -= slice - (words[state.BUDGET >>> 2] ?? 0);
+      switch (word(cpu, state.LEAVE_REASON)) {
+        case LEAVE_REASONS.precise: {
+          const record = word(cpu, state.LAST_RECORD);
+          const number = bytes[record + RECORD.number] ?? 0;
+          const own = record - number * 32 - HEADER_BYTES;
+          left += (words[own >>> 2] ?? 0) - number;
+          standAt(record);
+          return limit - left;
+        }
+        case LEAVE_REASONS.needBlock:
+          link = word(cpu, state.LAST_RECORD);
+          break;
+        default:
+          break;
+      }
+    }
+    return limit - left;
+  };
+
+  const holdsTables = (host: number, lengthBytes: number): boolean => {
+    const last = pageFlagSlot(host + lengthBytes - 1);
+    for (let slot = pageFlagSlot(host); slot <= last; slot += 1) {
+      if (((bytes[slot] ?? 0) & (PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE)) !== 0) return true;
+    }
+    return false;
+  };
+
+  translations.refresh();
+  return {
+    run,
+    refresh: translations.refresh,
+    forget: translations.forget,
+    noteWrite(host, lengthBytes) {
+      if (blocks.noteWrite(host, lengthBytes)) translations.forgetBlocks();
+      if (lengthBytes > LARGE_WRITE || holdsTables(host, lengthBytes)) translations.forget();
+    },
+    setBreakpoints(addresses) {
+      breakpoints = addresses;
+      cuts = new Set([...addresses].map((address) => Number(address & 0xfffn)));
+      blocks.setCuts(cuts);
+      translations.forget();
+    },
+  };
+};
