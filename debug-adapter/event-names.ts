@@ -1,8 +1,9 @@
 /**
  * Spelling of event breakpoints, the same on every carrier: KIND[:FILTER], as in `vmexit:cpuid`,
- * `hypercall:memory_op`, `exception:14`, `ept-violation:write`, `balloon:decrease`.
+ * `hypercall:memory_op`, `exception:14`, `ept-violation:write,0x1000-0x1fff`, `balloon:decrease`;
+ * and of watched memory: `watch:gpa:0x1000-0x1007:write`.
  */
-import type { EventBreakpoint, EventFilter, EventKind } from '../emulator/index.ts';
+import type { DataBreakpoint, EventBreakpoint, EventFilter, EventKind } from '../emulator/index.ts';
 
 /** Short and full names; the full ones are those of the event stream. */
 const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
@@ -30,26 +31,52 @@ const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
 
 export type ParsedEvent = EventBreakpoint | { readonly problem: string };
 
+const NUMBER = /^(0x[0-9a-f]+|\d+)$/i;
+const RANGE = /^(0x[0-9a-f]+|\d+)-(0x[0-9a-f]+|\d+)$/i;
+const ACCESSES = ['read', 'write', 'execute'] as const;
+
+function rangeOf(words: readonly string[]): EventFilter['range'] {
+  for (const word of words) {
+    const [, first, last] = RANGE.exec(word) ?? (NUMBER.test(word) ? [word, word, word] : []);
+    if (first !== undefined && last !== undefined) {
+      return { first: Number(first), last: Number(last) };
+    }
+  }
+  return undefined;
+}
+
+/** Kinds whose events happen at addresses take a range; other words are checked by kind. */
+function placedFilter(kind: EventKind, words: readonly string[]): EventFilter | undefined {
+  const range = rangeOf(words);
+  const rest = words.filter((word) => !RANGE.test(word) && !NUMBER.test(word));
+  if (words.length - rest.length > 1) return undefined;
+  const placed: EventFilter = range === undefined ? {} : { range };
+  if (rest.length === 0) return placed;
+  if (kind === 'balloon') {
+    const [direction, ...more] = rest;
+    const isKnown = direction === 'decrease' || direction === 'populate';
+    return isKnown && more.length === 0 ? { ...placed, direction } : undefined;
+  }
+  if (kind === 'p2m-change') return { ...placed, names: rest };
+  const access = ACCESSES.filter((word) => rest.includes(word));
+  return access.length === rest.length ? { ...placed, access } : undefined;
+}
+
 function filterOf(kind: EventKind, text: string): EventFilter | undefined {
   const words = text.split(',').map((word) => word.trim());
   if (words.some((word) => word === '')) return undefined;
-  if (kind === 'balloon') {
-    const [direction, ...rest] = words;
-    const known = direction === 'decrease' || direction === 'populate';
-    return known && rest.length === 0 ? { direction } : undefined;
+  if (kind === 'balloon' || kind === 'ept-violation' || kind === 'p2m-change') {
+    return placedFilter(kind, words);
   }
-  if (kind === 'ept-violation') {
-    const access = words.filter(
-      (word) => word === 'read' || word === 'write' || word === 'execute',
-    );
-    return access.length === words.length ? { access } : undefined;
-  }
-  const isNumber = (word: string) => /^(0x[0-9a-f]+|\d+)$/i.test(word);
-  if (words.every(isNumber)) return { numbers: words.map(Number) };
-  return words.some(isNumber) ? undefined : { names: words };
+  if (words.every((word) => NUMBER.test(word))) return { numbers: words.map(Number) };
+  return words.some((word) => NUMBER.test(word)) ? undefined : { names: words };
 }
 
-/** Reads KIND[:FILTER]; a filter is words or numbers with commas between them. */
+/** Whether the text begins as the name of an event does. */
+export const isEventName = (text: string): boolean =>
+  KINDS.has((text.split(':')[0] ?? '').trim().toLowerCase());
+
+/** Reads KIND[:FILTER]; a filter is words, numbers or a range with commas between them. */
 export function parseEventName(text: string): ParsedEvent {
   const [head = '', ...tail] = text.split(':');
   const event = KINDS.get(head.trim().toLowerCase());
@@ -62,4 +89,30 @@ export function parseEventName(text: string): ParsedEvent {
     return { problem: `'${tail.join(':')}' does not filter events of kind ${event}` };
   }
   return { kind: 'event', event, filter };
+}
+
+const WATCH =
+  /^watch:(gva|gpa|maddr):(0x[0-9a-f]+|\d+)(?:-(0x[0-9a-f]+|\d+))?(?::(read|write|readwrite))?$/i;
+
+/** Reads `watch:SPACE:FIRST[-LAST][:ACCESS]`; undefined if it does not begin with `watch:`. */
+export function parseWatchName(
+  text: string,
+  domain: number,
+  vcpu: number,
+): DataBreakpoint | { readonly problem: string } | undefined {
+  if (!/^\s*watch:/i.test(text)) return undefined;
+  const [, space, first = '0', last = first, access = 'write'] = WATCH.exec(text.trim()) ?? [];
+  const lengthBytes = Number(BigInt(last) - BigInt(first) + 1n);
+  if (space === undefined || lengthBytes <= 0) {
+    return { problem: `'${text}' is no watch; expected is watch:gpa:0x1000-0x1007:write` };
+  }
+  return {
+    kind: 'data',
+    space: space.toLowerCase() as DataBreakpoint['space'],
+    address: BigInt(first),
+    lengthBytes,
+    access: access.toLowerCase() === 'readwrite' ? 'readWrite' : (access.toLowerCase() as 'read'),
+    domain,
+    vcpu,
+  };
 }

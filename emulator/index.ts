@@ -17,7 +17,7 @@ export { createMachineOn, type HardwareFactory } from './create-machine.ts';
 export { createMachine } from './create-vmx-machine.ts';
 export type * from './events.ts';
 export { EXIT_HANDLERS } from './hypervisor/exits/catalog.ts';
-export { HYPERCALLS } from './hypervisor/hypercalls/catalog.ts';
+export { HYPERCALL_NAMES, HYPERCALLS } from './hypervisor/hypercalls/catalog.ts';
 export * from './machine.ts';
 export * from './memory/addresses.ts';
 export { parseScenario } from './scenario/parse-scenario.ts';

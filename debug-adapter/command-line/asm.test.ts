@@ -10,43 +10,43 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-function assembleText(text: string) {
+async function assembleText(text: string) {
   const file = join(folder, 'a.asm');
   const output = join(folder, 'a.out');
   const listing = join(folder, 'a.lst');
   writeFileSync(file, text);
   const lines: string[] = [];
-  const code = runAsm(file, { format: 'bin', output, listing }, (line) => lines.push(line));
+  const code = await runAsm(file, { format: 'bin', output, listing }, (line) => lines.push(line));
   return { code, lines, file, output, listing };
 }
 
-test('a flat image and its listing are written', () => {
-  const { code, lines, output, listing } = assembleText('bits 64\nnop\nret\n');
+test('a flat image and its listing are written', async () => {
+  const { code, lines, output, listing } = await assembleText('bits 64\nnop\nret\n');
   expect({ code, lines }).toEqual({ code: 0, lines: [] });
   expect([...readFileSync(output)]).toEqual([0x90, 0xc3]);
   expect(readFileSync(listing, 'utf8')).toMatch(/90.*nop/);
 });
 
-test('an error names file and line, and nothing is written', () => {
-  const { code, lines, file, output } = assembleText('bits 64\nnop\nmov rax, [\n');
+test('an error names file and line, and nothing is written', async () => {
+  const { code, lines, file, output } = await assembleText('bits 64\nnop\nmov rax, [\n');
   expect(code).toBe(2);
   expect(lines[0]?.startsWith(`${file}:3:`)).toBe(true);
   expect(existsSync(output)).toBe(false);
 });
 
-test('a missing file and an output that is the source are refused', () => {
+test('a missing file and an output that is the source are refused', async () => {
   const lines: string[] = [];
   const missing = join(folder, 'missing.asm');
-  expect(runAsm(missing, { format: 'bin' }, (line) => lines.push(line))).toBe(2);
+  expect(await runAsm(missing, { format: 'bin' }, (line) => lines.push(line))).toBe(2);
   const source = join(folder, 'program.bin');
   writeFileSync(source, 'nop\n');
-  expect(runAsm(source, { format: 'bin' }, (line) => lines.push(line))).toBe(2);
+  expect(await runAsm(source, { format: 'bin' }, (line) => lines.push(line))).toBe(2);
   expect(lines[0]).toContain(missing);
   expect(lines[1]).toContain('would overwrite the source');
   expect(readFileSync(source, 'utf8')).toBe('nop\n');
 });
 
-test('included files are found in the folders that are named', () => {
+test('included files are found in the folders that are named', async () => {
   const shared = join(folder, 'shared');
   mkdirSync(shared);
   writeFileSync(join(shared, 'one.inc'), 'nop\n');
@@ -55,7 +55,7 @@ test('included files are found in the folders that are named', () => {
   writeFileSync(file, "%include 'one.inc'\n");
   const lines: string[] = [];
   const complain = (line: string) => lines.push(line);
-  expect(runAsm(file, { format: 'bin', output }, complain)).toBe(2);
-  expect(runAsm(file, { format: 'bin', output, include: [shared] }, complain)).toBe(0);
+  expect(await runAsm(file, { format: 'bin', output }, complain)).toBe(2);
+  expect(await runAsm(file, { format: 'bin', output, include: [shared] }, complain)).toBe(0);
   expect([...readFileSync(output)]).toEqual([0x90]);
 });

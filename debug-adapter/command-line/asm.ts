@@ -1,10 +1,11 @@
 /**
  * `hyperstep asm FILE`: assembles a file as `nasm` (and, for ELF, `ld`) would.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { assemble } from '../../assembler/index.ts';
-import { includesOf, linesOf } from './program-file.ts';
+import type { Assembly } from '../../assembler/index.ts';
+import { assembleFile, LaunchError, linesOf } from '../programs/open-program.ts';
+import { nodeHost } from './node-host.ts';
 
 export interface AsmOptions {
   readonly format: 'bin' | 'elf';
@@ -22,23 +23,20 @@ function reasonOf(error: unknown): string {
 }
 
 /** Gives the process's exit code; what there is to say goes to `complain`, a line each. */
-export function runAsm(
+export async function runAsm(
   file: string,
   options: AsmOptions,
   complain: (line: string) => void,
-): number {
-  let text: string;
+): Promise<number> {
+  let assembly: Assembly;
   try {
-    text = readFileSync(file, 'utf8');
+    const format = options.format === 'elf' ? 'elf64' : 'bin';
+    assembly = await assembleFile(nodeHost, file, options.include ?? [], format);
   } catch (error) {
-    complain(`${file}: cannot be read: ${reasonOf(error)}`);
+    if (!(error instanceof LaunchError)) throw error;
+    for (const line of error.problems) complain(line);
     return BAD_INPUT;
   }
-  const assembly = assemble(text, {
-    path: file,
-    format: options.format === 'elf' ? 'elf64' : 'bin',
-    readFile: includesOf(file, options.include ?? []),
-  });
   for (const line of linesOf(assembly)) complain(line);
   if (assembly.diagnostics.some(({ severity }) => severity === 'error')) return BAD_INPUT;
   const output = options.output ?? `${file.replace(/\.\w+$/, '')}.${options.format}`;

@@ -3,6 +3,8 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type AsmOptions, BAD_INPUT, runAsm } from './asm.ts';
+import { serveStandardStreams, serveTcp } from './dap.ts';
+import { type DebugOptions, debugProgram } from './debug.ts';
 import { type RunOptions, runProgram } from './run.ts';
 
 /** A whole number above 0. */
@@ -10,6 +12,29 @@ const positive = (text: string): number => {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value > 0) return value;
   throw new InvalidArgumentError('A whole number above 0 was expected.');
+};
+
+const portNumber = (text: string): number => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0 && value <= 65_535) return value;
+  throw new InvalidArgumentError('A port from 0 to 65535 was expected.');
+};
+
+const complain = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+/** The command's result becomes the exit code; whatever is thrown is our own defect. */
+const finishWith = (result: Promise<number>): void => {
+  result.then(
+    (code) => {
+      process.exitCode = code;
+    },
+    (error: unknown) => {
+      complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      process.exitCode = 1;
+    },
+  );
 };
 
 /** An option that may be given again. */
@@ -25,13 +50,13 @@ const program = new Command('hyperstep')
 program
   .command('run')
   .description('run a guest; its console is standard output, and the exit code tells how it ended')
-  .argument('<program>', 'NASM source, ELF executable with a PVH note, or flat binary')
+  .argument('<program>', 'NASM source, ELF with a PVH note, flat binary, or scenario')
   .option('--break-on <kind[:filter]>', 'stop at the first such event; may be repeated', collect)
   .option('--trace <kind[:filter]>', 'print such events; may be repeated', collect)
   .option('--max-instructions <n>', 'end with code 5 after so many instructions', positive)
   .option('--json', 'print events, the console and the end as one JSON object a line')
   .option('-I, --include <folder...>', 'folders searched for included files')
-  .option('-m, --memory <mebibytes>', "the domain's memory", positive, 64)
+  .option('-m, --memory <mebibytes>', "the domain's memory; default 64", positive)
   .option('--cmdline <text>', 'command line of the guest')
   .addHelpText(
     'after',
@@ -42,10 +67,9 @@ Exit codes: 0 power-off, 2 bad program or option, 3 break, 4 crash or triple fau
   )
   .exitOverride()
   .action((file: string, options: RunOptions) => {
-    process.exitCode = runProgram(file, options, {
-      write: (text) => process.stdout.write(text),
-      complain: (line) => process.stderr.write(`${line}\n`),
-    });
+    finishWith(
+      runProgram(file, options, { write: (text) => process.stdout.write(text), complain }),
+    );
   });
 
 program
@@ -62,7 +86,29 @@ program
   .option('-l, --listing <file>', 'listing, laid out as by nasm')
   .exitOverride()
   .action((file: string, options: AsmOptions) => {
-    process.exitCode = runAsm(file, options, (line) => process.stderr.write(`${line}\n`));
+    finishWith(runAsm(file, options, complain));
+  });
+
+program
+  .command('debug')
+  .description('debug a guest in the terminal; "help" lists the commands')
+  .argument('<program>', 'NASM source, ELF executable, flat binary or scenario')
+  .option('-I, --include <folder...>', 'folders searched for included files')
+  .option('-m, --memory <mebibytes>', "the domain's memory", positive)
+  .option('--cmdline <text>', 'command line of the guest')
+  .exitOverride()
+  .action((file: string, options: DebugOptions) => {
+    finishWith(debugProgram(file, options, process.stdin, process.stdout));
+  });
+
+program
+  .command('dap')
+  .description('serve the Debug Adapter Protocol on standard input and output, or on a port')
+  .option('--port <n>', 'a TCP port of 127.0.0.1; 0 takes a free one', portNumber)
+  .exitOverride()
+  .action(({ port }: { readonly port?: number }) => {
+    if (port === undefined) serveStandardStreams();
+    else serveTcp(port, complain);
   });
 
 try {

@@ -5,10 +5,10 @@ import { type RunOptions, runProgram } from './run.ts';
 
 const samples = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'samples');
 
-const run = (options: Partial<RunOptions> = {}, file = 'hello/main.asm') => {
+const run = async (options: Partial<RunOptions> = {}, file = 'hello/main.asm') => {
   let written = '';
   const said: string[] = [];
-  const code = runProgram(
+  const code = await runProgram(
     join(samples, file),
     { memory: 16, ...options },
     { write: (text) => (written += text), complain: (line) => said.push(line) },
@@ -16,8 +16,8 @@ const run = (options: Partial<RunOptions> = {}, file = 'hello/main.asm') => {
   return { code, written, said: said.join('\n') };
 };
 
-test('the guest prints, powers off, and its exits are counted', () => {
-  const { code, written, said } = run();
+test('the guest prints, powers off, and its exits are counted', async () => {
+  const { code, written, said } = await run();
 
   expect(code).toBe(0);
   expect(written).toBe('Hello from a guest.\n');
@@ -25,23 +25,23 @@ test('the guest prints, powers off, and its exits are counted', () => {
   expect(said).toMatch(/2 {2}VMCALL/);
 });
 
-test('a break ends the run with code 3 before the event is handled', () => {
-  const { code, written, said } = run({ breakOn: ['vm-exit:cpuid'] });
+test('a break ends the run with code 3 before the event is handled', async () => {
+  const { code, written, said } = await run({ breakOn: ['vm-exit:cpuid'] });
 
   expect(code).toBe(3);
   expect(written).toBe('');
   expect(said).toContain('vm-exit reason=CPUID number=10');
 });
 
-test('a trace prints every matching event and goes on', () => {
-  const { code, said } = run({ trace: ['vm-exit'] });
+test('a trace prints every matching event and goes on', async () => {
+  const { code, said } = await run({ trace: ['vm-exit'] });
 
   expect(code).toBe(0);
   expect(said.match(/vm-exit reason=/g)).toHaveLength(8);
 });
 
-test('with --json standard output is one object a line, the last one the end', () => {
-  const { code, written } = run({ json: true, trace: ['hypercall'] });
+test('with --json standard output is one object a line, the last one the end', async () => {
+  const { code, written } = await run({ json: true, trace: ['hypercall'] });
   const lines = written
     .trimEnd()
     .split('\n')
@@ -59,19 +59,29 @@ test('with --json standard output is one object a line, the last one the end', (
   expect(lines.at(-1)).toMatchObject({ event: 'end', why: 'shutdown:poweroff' });
 });
 
-test('the instruction limit is exact and ends the run with code 5', () => {
-  const { code, said } = run({ maxInstructions: 10 });
+test('the instruction limit is exact and ends the run with code 5', async () => {
+  const { code, said } = await run({ maxInstructions: 10 });
 
   expect(code).toBe(5);
   expect(said).toContain('instruction-limit after 10 instructions');
 });
 
-test('bytes that are no program end in a triple fault, with code 4', () => {
-  expect(run({}, 'hello/expected.txt').code).toBe(4);
+test('bytes that are no program end in a triple fault, with code 4', async () => {
+  expect((await run({}, 'hello/expected.txt')).code).toBe(4);
 });
 
-test('bad input is told with file or name, and ends with 2', () => {
-  expect(run({}, 'none.asm')).toMatchObject({ code: 2 });
-  expect(run({}, 'none.asm').said).toContain('none.asm: cannot be read');
-  expect(run({ breakOn: ['nothing'] }).said).toContain("nothing: 'nothing' is no kind of event");
+test('bad input is told with file or name, and ends with 2', async () => {
+  expect(await run({}, 'none.asm')).toMatchObject({ code: 2 });
+  expect((await run({}, 'none.asm')).said).toContain('none.asm: cannot be read');
+  expect((await run({ breakOn: ['nothing'] })).said).toContain(
+    "nothing: 'nothing' is no kind of event",
+  );
+});
+
+test('the domains of a scenario run side by side, their lines named', async () => {
+  const { code, written } = await run({}, 'two-domains/two-domains.hyperstep.json');
+
+  expect(code).toBe(0);
+  expect(written).toMatch(/^\(d1\) /m);
+  expect(written).toMatch(/^\(d2\) /m);
 });

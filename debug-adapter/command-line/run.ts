@@ -3,7 +3,6 @@
  * The guest's console goes to standard output as it is written; events go there too, as JSON
  * lines with --json, else as text on standard error.
  */
-import { basename, extname } from 'node:path';
 import {
   createMachine,
   type Machine,
@@ -11,7 +10,9 @@ import {
   type StopReason,
 } from '../../emulator/index.ts';
 import { parseEventName } from '../event-names.ts';
-import { openProgram } from './program-file.ts';
+import { type OpenedGuests, openGuests } from '../programs/open-guests.ts';
+import { LaunchError } from '../programs/open-program.ts';
+import { nodeHost } from './node-host.ts';
 
 export interface RunOptions {
   readonly breakOn?: readonly string[];
@@ -20,7 +21,7 @@ export interface RunOptions {
   readonly json?: boolean;
   readonly include?: readonly string[];
   /** In MiB. */
-  readonly memory: number;
+  readonly memory?: number;
   readonly cmdline?: string;
 }
 
@@ -39,32 +40,23 @@ export const EXIT_CODES = {
   limit: 5,
 } as const;
 
-const MEBIBYTE = 2 ** 20;
 const SLICE = 1_000_000;
 
 /** Gives the process's exit code. */
-export const runProgram = (file: string, options: RunOptions, output: RunOutput): number => {
-  const program = openProgram(file, options.include);
-  if ('problems' in program) {
-    for (const problem of program.problems) output.complain(problem);
-    return EXIT_CODES.badInput;
-  }
+export const runProgram = async (
+  file: string,
+  options: RunOptions,
+  output: RunOutput,
+): Promise<number> => {
   let machine: Machine;
   try {
-    machine = createMachine({
-      domains: [
-        {
-          name: basename(file, extname(file)),
-          program: program.bytes,
-          programName: file,
-          memoryBytes: options.memory * MEBIBYTE,
-          ...(options.cmdline === undefined ? {} : { commandLine: options.cmdline }),
-        },
-      ],
-      ...(options.json === true ? {} : { console: (_domain, text) => output.write(text) }),
-    });
+    machine = createWith(await openGuests(nodeHost, file, options), options, output);
   } catch (error) {
-    output.complain(error instanceof Error ? error.message : String(error));
+    const problems =
+      error instanceof LaunchError
+        ? error.problems
+        : [error instanceof Error ? error.message : String(error)];
+    for (const problem of problems) output.complain(problem);
     return EXIT_CODES.badInput;
   }
   const report = (event: MachineEvent): void => {
@@ -81,6 +73,17 @@ export const runProgram = (file: string, options: RunOptions, output: RunOutput)
     place(machine, options.trace ?? [], output, report) &&
     place(machine, options.breakOn ?? [], output, undefined);
   return isPlaced ? runToEnd(machine, options, output, report) : EXIT_CODES.badInput;
+};
+
+/** With several domains, each line of a console says whose it is, as Xen's own console does. */
+const createWith = ({ config }: OpenedGuests, { json }: RunOptions, output: RunOutput): Machine => {
+  if (json === true) return createMachine(config);
+  const isOne = config.domains.length === 1;
+  return createMachine({
+    ...config,
+    console: (domain, text) =>
+      output.write(isOne ? text : text.replaceAll(/^(?=.)/gm, `(d${domain}) `)),
+  });
 };
 
 /** Sets a breakpoint for each name, or a logpoint if `log` is given; false if a name is wrong. */
@@ -125,12 +128,18 @@ const runToEnd = (
     if (left <= 0) return finish(machine, options, output, 'instruction-limit', EXIT_CODES.limit);
     const stop = machine.run(Math.min(SLICE, left));
     if (stop.why === 'budget') continue;
+    if (stop.why === 'end' && !isLast(machine, stop)) continue;
     if (stop.why === 'event') report(stop.event);
     const { why, code } = endOf(stop);
     if (stop.why === 'end' && code === EXIT_CODES.crash) output.complain(stop.explanation);
     return finish(machine, options, output, why, code);
   }
 };
+
+/** Whether the end of a domain is that of the run: it crashed, or no other is left. */
+const isLast = (machine: Machine, stop: Extract<StopReason, { why: 'end' }>): boolean =>
+  endOf(stop).code === EXIT_CODES.crash ||
+  machine.domains.every(({ state }) => ['shutdown', 'crashed', 'destroyed'].includes(state));
 
 /** The end in a word, and the exit code. */
 const endOf = (stop: StopReason): { why: string; code: number } => {

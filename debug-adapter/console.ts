@@ -1,0 +1,157 @@
+/**
+ * What is typed in the Debug Console: toolstack commands, a few commands of the debugger, else an
+ * expression.
+ */
+
+import type { Debuggee } from './debuggee.ts';
+import { evaluateExpression, type Value } from './expressions/evaluate.ts';
+import { createMachineScope } from './expressions/machine-scope.ts';
+import { parseExpression } from './expressions/parse.ts';
+import type { Frame } from './frames.ts';
+import { hex } from './numbers.ts';
+
+export interface ConsoleResult {
+  readonly text: string;
+  /** The machine may be another now. */
+  readonly hasEffect: boolean;
+}
+
+interface ConsoleCommand {
+  readonly usage: string;
+  readonly title: string;
+  readonly pattern: RegExp;
+  run(debuggee: Debuggee, frame: Frame | undefined, rest: string): ConsoleResult;
+}
+
+/** The value of an expression, seen from a frame; throws ExpressionError. */
+export const evaluateIn = (debuggee: Debuggee, frame: Frame | undefined, text: string): Value => {
+  const vcpu = frame?.vcpu ?? debuggee.vcpuOf(undefined);
+  const scope = createMachineScope(debuggee.machine, { domain: vcpu.domain, vcpu: vcpu.id });
+  const caller = frame?.kind === 'code' && !frame.isInnermost ? frame.code : undefined;
+  return evaluateExpression(parseExpression(text), {
+    ...scope,
+    name(name) {
+      if (caller !== undefined && /^rip$/i.test(name)) return caller.rip;
+      if (caller !== undefined && /^rsp$/i.test(name)) return caller.rsp;
+      return scope.name(name);
+    },
+  });
+};
+
+const looked = (text: string): ConsoleResult => ({ text, hasEffect: false });
+
+const addressOf = (debuggee: Debuggee, frame: Frame | undefined, text: string): bigint => {
+  const value = evaluateIn(debuggee, frame, text);
+  return typeof value === 'bigint' ? value : 0n;
+};
+
+const COMMANDS: readonly ConsoleCommand[] = [
+  {
+    usage: 'xl COMMAND',
+    title:
+      'the toolstack: xl list, xl vcpu-list, xl pause 1, xl unpause 1, xl mem-set 1 32, xl destroy 1',
+    pattern: /^xl\b/,
+    run({ machine }, _frame, rest) {
+      const { text } = machine.xl(rest);
+      return { text: text.trimEnd(), hasEffect: true };
+    },
+  },
+  {
+    usage: 'x[/COUNT] ADDRESS',
+    title: 'memory at a linear address, 16 bytes a line',
+    pattern: /^x(?:\/\d+)?(?=\s)/,
+    run(debuggee, frame, rest) {
+      const [, count = '4', text = ''] = /^(?:\/(\d+))?\s*(.*)$/.exec(rest) ?? [];
+      const vcpu = frame?.vcpu ?? debuggee.vcpuOf(undefined);
+      const address = addressOf(debuggee, frame, text);
+      const space = { kind: 'gva', domain: vcpu.domain, vcpu: vcpu.id } as const;
+      const lines = Array.from({ length: Math.min(Number(count), 256) }, (_, index) => {
+        const at = BigInt.asUintN(64, address + BigInt(index) * 16n);
+        return memoryLine(at, debuggee.machine.peekMemory(space, at, 16));
+      });
+      return looked(lines.join('\n'));
+    },
+  },
+  {
+    usage: 'page ADDRESS',
+    title: "the walk of a linear address through the guest's tables and the EPT",
+    pattern: /^page\b/,
+    run(debuggee, frame, rest) {
+      const vcpu = frame?.vcpu ?? debuggee.vcpuOf(undefined);
+      const walk = debuggee.machine.walk(vcpu.domain, vcpu.id, addressOf(debuggee, frame, rest));
+      const levels = walk.levels.map(
+        ({ table, entryAddress, entry, bits }) =>
+          `${table.padEnd(10)} at ${hex(entryAddress).padEnd(12)} ${hex(entry).padEnd(18)} ${bits.join(' ')}`,
+      );
+      return looked([...levels, walk.verdict].join('\n'));
+    },
+  },
+  {
+    usage: 'events',
+    title: 'the breakpoints that are set, with their hits',
+    pattern: /^events$/,
+    run: ({ machine }) =>
+      looked(
+        machine.breakpoints
+          .list()
+          .map(({ id, place, hits }) => `${id}: ${describePlace(place)}, ${hits} hits`)
+          .join('\n') || 'No breakpoint is set.',
+      ),
+  },
+  {
+    usage: 'help',
+    title: 'this text',
+    pattern: /^help$/,
+    run: () =>
+      looked(
+        [
+          ...COMMANDS.map(({ usage, title }) => `${usage.padEnd(20)} ${title}`),
+          'Anything else is an expression: rax, [rsp+8], byte [rdi], gpa(0x1000), p2m(0x10), walk(rip), vmcs.exit_reason, d2.v0.rip.',
+        ].join('\n'),
+      ),
+  },
+];
+
+const describePlace = (place: object): string =>
+  Object.entries(place)
+    .map(
+      ([key, value]) => `${key} ${typeof value === 'bigint' ? hex(value) : JSON.stringify(value)}`,
+    )
+    .join(', ');
+
+const memoryLine = (
+  at: bigint,
+  {
+    bytes,
+    holes,
+  }: {
+    readonly bytes: Uint8Array;
+    readonly holes: readonly { offset: number; lengthBytes: number }[];
+  },
+): string => {
+  const isHole = (index: number): boolean =>
+    holes.some(({ offset, lengthBytes }) => index >= offset && index < offset + lengthBytes);
+  const cells = [...bytes].map((byte, index) =>
+    isHole(index) ? '??' : byte.toString(16).padStart(2, '0'),
+  );
+  const text = [...bytes]
+    .map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'))
+    .join('');
+  return `${hex(at)}  ${cells.join(' ')}  ${text}`;
+};
+
+/** The result of a command; undefined if the text is none. Throws ExpressionError. */
+export const runCommand = (
+  debuggee: Debuggee,
+  frame: Frame | undefined,
+  text: string,
+): ConsoleResult | undefined => {
+  const trimmed = text.trim();
+  for (const { pattern, run } of COMMANDS) {
+    const found = pattern.exec(trimmed);
+    if (found === null) continue;
+    const word = /^[a-z]+/.exec(found[0])?.[0] ?? '';
+    return run(debuggee, frame, trimmed.slice(word.length).trim());
+  }
+  return undefined;
+};

@@ -1,0 +1,133 @@
+/**
+ * What there is to break on: exit reasons, hypercalls, exceptions and the other kinds of event,
+ * from the emulator's own catalogs.
+ */
+import { EXIT_HANDLERS, EXIT_REASONS, HYPERCALL_NAMES, HYPERCALLS } from '../emulator/index.ts';
+import { EXCEPTIONS } from '../isa/index.ts';
+import type { EventCatalogEntry, EventCatalogGroup } from './protocol.ts';
+
+const handled = new Set(EXIT_HANDLERS.map(({ number }) => number));
+
+const exits: EventCatalogEntry[] = EXIT_REASONS.filter(({ number }) => handled.has(number)).map(
+  ({ number, name, title }) => ({
+    name: `vm-exit:${name.toLowerCase()}`,
+    label: name,
+    number,
+    description: `Basic exit reason ${number}: ${title}.`,
+  }),
+);
+
+const hypercalls: EventCatalogEntry[] = Object.entries(HYPERCALL_NAMES).flatMap(([key, label]) => {
+  const number = Number(key);
+  const own = HYPERCALLS.filter((one) => one.number === number);
+  if (own.length === 0) return [];
+  const operations = own.filter(({ command }) => command !== undefined);
+  const entry = {
+    name: `hypercall:${label}`,
+    label,
+    number,
+    description: operations.length === 0 ? (own[0]?.title ?? label) : `All operations of ${label}.`,
+  };
+  if (operations.length === 0) return [entry];
+  const children = operations.map(({ name, title, command }) => ({
+    name: `hypercall:${name}`,
+    label: name,
+    number: command ?? 0,
+    description: title,
+  }));
+  return [{ ...entry, children }];
+});
+
+const exceptions: EventCatalogEntry[] = EXCEPTIONS.map(({ name, vector, title }) => ({
+  name: `exception:${vector}`,
+  label: `#${name}`,
+  number: vector,
+  description: `${title}, vector ${vector}.`,
+}));
+
+const entry = (name: string, label: string, description: string): EventCatalogEntry => ({
+  name,
+  label,
+  description,
+});
+
+export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
+  {
+    name: 'vm-exit',
+    label: 'VM exits',
+    description: 'The guest does what the VMCS says must exit; stops before it is handled.',
+    events: exits,
+  },
+  {
+    name: 'hypercall',
+    label: 'Hypercalls',
+    description: 'The guest calls the hypervisor; stops before the call is served.',
+    events: hypercalls,
+  },
+  {
+    name: 'ept-violation',
+    label: 'EPT violations',
+    description: 'The guest accesses a guest-physical address in a way that EPT does not allow.',
+    filterHint: 'write,0x1000-0x1fff',
+    events: [
+      entry('ept-violation:read', 'Read', 'A data read.'),
+      entry('ept-violation:write', 'Write', 'A data write.'),
+      entry('ept-violation:execute', 'Execute', 'An instruction fetch.'),
+    ],
+  },
+  {
+    name: 'balloon',
+    label: 'Balloon',
+    description: 'The guest gives pages back to the hypervisor, or takes them again.',
+    filterHint: 'decrease,0x200000-0x3fffff',
+    events: [
+      entry('balloon:decrease', 'Decrease', 'The guest gives a page back.'),
+      entry('balloon:populate', 'Populate', 'The guest takes a page.'),
+    ],
+  },
+  {
+    name: 'exception',
+    label: 'Guest exceptions',
+    description: 'An exception is delivered to the guest through its IDT.',
+    events: exceptions,
+  },
+  {
+    name: 'interrupt',
+    label: 'Interrupts',
+    description: 'The hypervisor injects an interrupt.',
+    filterHint: '0x20',
+    events: [],
+  },
+  {
+    name: 'event-channel',
+    label: 'Event channels',
+    description: 'An event channel is bound, closed, or an event is sent.',
+    events: [
+      entry('event-channel:send', 'Send', 'An event is sent.'),
+      entry('event-channel:bind', 'Bind', 'A port is bound.'),
+      entry('event-channel:close', 'Close', 'A port is closed.'),
+      entry('event-channel:upcall', 'Upcall', 'A vCPU is told of pending events.'),
+    ],
+  },
+  {
+    name: 'p2m-change',
+    label: 'P2M changes',
+    description: 'A guest frame gets another machine frame or another type.',
+    filterHint: '0x1000-0x1fff',
+    events: [],
+  },
+  {
+    name: 'context-switch',
+    label: 'Context switches',
+    description: 'The scheduler gives a pCPU to another vCPU.',
+    events: [],
+  },
+  {
+    name: 'domain',
+    label: 'Domain life cycle',
+    description: 'A domain is paused, unpaused, shut down, crashes or is destroyed.',
+    events: ['paused', 'unpaused', 'shutdown', 'crashed', 'destroyed'].map((state) =>
+      entry(`domain:${state}`, state, `The domain is ${state}.`),
+    ),
+  },
+];

@@ -1,0 +1,244 @@
+/**
+ * The session by DAP messages, as a client sees it.
+ */
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import { expect, test } from 'vitest';
+import type { AdapterHost } from './host.ts';
+import { HyperstepSession } from './session.ts';
+
+const samples = fileURLToPath(new URL('../samples', import.meta.url));
+
+const host = (files: Readonly<Record<string, string>>): AdapterHost => ({
+  readFile: async (path) =>
+    files[path] === undefined ? readFile(path) : new TextEncoder().encode(files[path]),
+  now: () => performance.now(),
+  yieldNow: () => new Promise((resolve) => setImmediate(resolve)),
+});
+
+type Body = Readonly<Record<string, never>>;
+
+/** A client: sends requests, keeps events, waits for the next of a kind. */
+const connect = (files: Readonly<Record<string, string>> = {}) => {
+  const session = new HyperstepSession(host(files));
+  const events: DebugProtocol.Event[] = [];
+  const answers = new Map<number, (response: DebugProtocol.Response) => void>();
+  const waiting: { name: string; resolve: (event: DebugProtocol.Event) => void }[] = [];
+  session.onDidSendMessage((message) => {
+    const one = message as DebugProtocol.ProtocolMessage;
+    if (one.type === 'response') {
+      const response = one as DebugProtocol.Response;
+      answers.get(response.request_seq)?.(response);
+      return;
+    }
+    const event = one as DebugProtocol.Event;
+    const index = waiting.findIndex(({ name }) => name === event.event);
+    if (index >= 0) waiting.splice(index, 1)[0]?.resolve(event);
+    else events.push(event);
+  });
+  let seq = 0;
+  const raw = (command: string, args: unknown = {}): Promise<DebugProtocol.Response> => {
+    seq += 1;
+    const own = seq;
+    return new Promise((resolve) => {
+      answers.set(own, resolve);
+      session.handleMessage({ seq: own, type: 'request', command, arguments: args } as never);
+    });
+  };
+  const ask = async <T = Body>(command: string, args: unknown = {}): Promise<T> => {
+    const response = await raw(command, args);
+    if (!response.success) throw new Error(response.message);
+    return response.body as T;
+  };
+  const next = async (name: string): Promise<DebugProtocol.Event> => {
+    const index = events.findIndex(({ event }) => event === name);
+    if (index >= 0) return events.splice(index, 1)[0] as DebugProtocol.Event;
+    return new Promise((resolve) => waiting.push({ name, resolve }));
+  };
+  const output = (): string =>
+    events
+      .filter(({ event }) => event === 'output')
+      .map(({ body }) => body.output)
+      .join('');
+  return { raw, ask, next, output, session };
+};
+
+type Client = ReturnType<typeof connect>;
+
+const launch = async (client: Client, args: object): Promise<void> => {
+  await client.ask('initialize', { adapterID: 'hyperstep', linesStartAt1: true });
+  await client.ask('launch', args);
+  await client.next('initialized');
+};
+
+const start = async (client: Client, args: object): Promise<DebugProtocol.Event> => {
+  await launch(client, args);
+  await client.ask('configurationDone');
+  return client.next('stopped');
+};
+
+const hello = `${samples}/hello/main.asm`;
+const cpuid = `${samples}/cpuid-exits/main.asm`;
+const THREAD = 256;
+
+const topFrame = async (client: Client): Promise<DebugProtocol.StackFrame> => {
+  const { stackFrames } = await client.ask<DebugProtocol.StackTraceResponse['body']>('stackTrace', {
+    threadId: THREAD,
+  });
+  return stackFrames[0] as DebugProtocol.StackFrame;
+};
+
+test('stops at the entry, in the source', async () => {
+  const client = connect();
+  const { body } = await start(client, { program: hello });
+
+  expect(body).toMatchObject({ reason: 'entry', threadId: THREAD, allThreadsStopped: true });
+  const frame = await topFrame(client);
+  expect(frame.name).toBe('_start');
+  expect(frame.source?.path).toMatch(/hello\/main\.asm$|include\/boot\.inc$/);
+});
+
+test('runs to the end, with the console and the exits', async () => {
+  const client = connect();
+  await launch(client, { program: hello, stopOnEntry: false });
+  await client.ask('configurationDone');
+  await client.next('terminated');
+
+  expect(client.output()).toContain('Hello from a guest.');
+  expect(client.output()).toContain('VMCALL');
+});
+
+test('an event breakpoint stops in the VM exit, whose page is the source of its frame', async () => {
+  const client = connect();
+  await launch(client, { program: cpuid, stopOnEntry: false });
+  const { breakpoints } = await client.ask<{ breakpoints: DebugProtocol.Breakpoint[] }>(
+    'hyperstep/setEventBreakpoints',
+    { breakpoints: [{ name: 'vm-exit:cpuid' }] },
+  );
+  await client.ask('configurationDone');
+  const { body } = await client.next('stopped');
+
+  expect(breakpoints).toMatchObject([{ verified: true }]);
+  expect(body).toMatchObject({
+    description: 'VM exit 10 CPUID',
+    hitBreakpointIds: [breakpoints[0]?.id],
+  });
+  const frame = await topFrame(client);
+  expect(frame).toMatchObject({ name: 'VM exit 10 CPUID' });
+  const { text } = await client.ask<{ text: string }>('hyperstep/document', {
+    uri: frame.source?.path,
+  });
+  expect(text.split('\n')[frame.line - 1]).toContain('→ 1. Look the leaf up');
+
+  await client.ask('stepIn', { threadId: THREAD });
+  await client.next('stopped');
+  expect(await topFrame(client)).toMatchObject({ line: frame.line + 1 });
+
+  await client.ask('stepOut', { threadId: THREAD });
+  await client.next('stopped');
+  expect((await topFrame(client)).source?.path).toMatch(/\.(asm|inc)$/);
+});
+
+test('a line, a symbol and an event by name are breakpoints', async () => {
+  const client = connect();
+  await launch(client, { program: hello });
+  const { breakpoints } = await client.ask<{ breakpoints: DebugProtocol.Breakpoint[] }>(
+    'setFunctionBreakpoints',
+    { breakpoints: [{ name: '_start' }, { name: 'vmexit:vmcall' }, { name: 'nowhere' }] },
+  );
+
+  expect(breakpoints.map(({ verified }) => verified)).toEqual([true, true, false]);
+  expect(breakpoints[2]?.message).toContain("'nowhere'");
+});
+
+test('registers are read and set, in parts and by expression', async () => {
+  const client = connect();
+  await start(client, { program: hello });
+  const frame = await topFrame(client);
+  const { scopes } = await client.ask<DebugProtocol.ScopesResponse['body']>('scopes', {
+    frameId: frame.id,
+  });
+  const [registers, flags] = scopes;
+  await client.ask('setVariable', {
+    variablesReference: registers?.variablesReference,
+    name: 'rax',
+    value: '0x1234',
+  });
+  await client.ask('setVariable', {
+    variablesReference: flags?.variablesReference,
+    name: 'CF',
+    value: '1',
+  });
+  await client.ask('setExpression', { expression: 'bl', value: '7', frameId: frame.id });
+
+  const value = async (expression: string): Promise<string> =>
+    (await client.ask<{ result: string }>('evaluate', { expression, frameId: frame.id })).result;
+  expect(await value('ax + 1')).toBe('0x1235 = 4661');
+  expect(await value('cf')).toBe('0x1');
+  expect(await value('bl')).toBe('0x7');
+  await expect(value('nothing_here')).rejects.toThrow("nothing is named 'nothing_here'");
+});
+
+test('the console takes xl and expressions', async () => {
+  const client = connect();
+  await start(client, { program: hello });
+  const { result } = await client.ask<{ result: string }>('evaluate', {
+    expression: 'xl list',
+    context: 'repl',
+  });
+
+  expect(result).toMatch(/^Name +ID +Mem VCPUs/);
+  expect(result).toContain('hello');
+});
+
+test('the views have rows', async () => {
+  const client = connect();
+  await start(client, { program: hello });
+  const { views } = await client.ask<{ views: { id: string }[] }>('hyperstep/views');
+  const rows = async (view: string, parent?: string) =>
+    (
+      await client.ask<{ rows: { id: string; label: string; detail?: string }[] }>(
+        'hyperstep/rows',
+        { view, parent },
+      )
+    ).rows;
+
+  expect(views.map(({ id }) => id)).toEqual(['domains', 'vcpus', 'p2m', 'pageWalk']);
+  expect(await rows('domains')).toMatchObject([{ label: '1 hello' }]);
+  expect((await rows('p2m', 'd1')).map(({ detail }) => detail)).toContainEqual(
+    expect.stringContaining('ram'),
+  );
+  expect((await rows('pageWalk')).at(-1)?.label).toMatch(/\S/);
+  expect((await rows('vcpus', 'd1.v0/Registers/rax')).map(({ label }) => label)).toContain('eax');
+});
+
+test('a guest that spins is paused', async () => {
+  const source =
+    'global _start\nsection .note.Xen note alloc\ndd 4, 4, 18\ndb "Xen", 0\ndd _start\nsection .text\nbits 32\n_start: jmp _start\n';
+  const client = connect({ '/guests/spin.asm': source });
+  await launch(client, { program: '/guests/spin.asm', stopOnEntry: false });
+  await client.ask('configurationDone');
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  await client.ask('pause', { threadId: THREAD });
+  const { body } = await client.next('stopped');
+
+  expect(body).toMatchObject({ reason: 'pause' });
+  expect(await topFrame(client)).toMatchObject({ name: '_start', line: 8 });
+});
+
+test('mistakes are sentences that name the place', async () => {
+  const client = connect({ '/guests/wrong.asm': 'mov rax, [rbx\n' });
+  await client.ask('initialize', {});
+
+  await expect(client.ask('launch', {})).rejects.toThrow('"program" is missing');
+  await expect(client.ask('launch', { program: '/guests/none.elf' })).rejects.toThrow(
+    '/guests/none.elf: cannot be read',
+  );
+  await expect(client.ask('launch', { program: '/guests/wrong.asm' })).rejects.toThrow(
+    '/guests/wrong.asm:1:',
+  );
+  await expect(client.ask('launch', { program: hello, memory: -1 })).rejects.toThrow('"memory"');
+  await expect(client.ask('nonsense')).rejects.toThrow("There is no request 'nonsense'");
+  await expect(client.ask('stackTrace', { threadId: 1 })).rejects.toThrow('No program');
+});

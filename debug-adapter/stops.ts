@@ -1,0 +1,194 @@
+/**
+ * Why the machine stopped, in the words of the SDM and of Xen.
+ */
+import type { MachineEvent, StopReason } from '../emulator/index.ts';
+import { exceptionOf } from '../isa/index.ts';
+import type { Carrier } from './breakpoints/request.ts';
+import { hex } from './numbers.ts';
+import { threadIdOf, vcpuName } from './threads.ts';
+
+/** A stop as DAP's `stopped` event and `exceptionInfo` tell of it. */
+export interface Stop {
+  readonly threadId: number;
+  /** DAP's reason. */
+  readonly reason: string;
+  /** A few words: the badge at the thread. */
+  readonly description: string;
+  /** The whole explanation, a line each. */
+  readonly explanation: readonly string[];
+  readonly hitBreakpointIds: readonly number[];
+  readonly event: MachineEvent | undefined;
+}
+
+/** `current` is the vCPU that ran last; `hit` maps ids of the machine's table to the client's. */
+export const describeStop = (
+  stop: StopReason,
+  current: { readonly domain: number; readonly vcpu: number },
+  hit: (ids: readonly number[]) => { readonly ids: readonly number[]; readonly carrier: Carrier },
+): Stop => {
+  const place = 'event' in stop ? stop.event : 'vcpu' in stop ? stop : current;
+  const threadId = threadIdOf(place.domain, place.vcpu);
+  const plain = { threadId, hitBreakpointIds: [], event: undefined };
+  switch (stop.why) {
+    case 'step':
+      return { ...plain, reason: 'step', description: 'Paused on step', explanation: [] };
+    case 'budget':
+      return { ...plain, reason: 'pause', description: 'Paused', explanation: [] };
+    case 'idle':
+      return {
+        ...plain,
+        reason: 'pause',
+        description: 'Paused: all vCPUs wait',
+        explanation: [
+          'Every vCPU is blocked, paused or off line, and no timer is set: nothing can wake them.',
+          'In the Debug Console, "xl list" shows the domains and "xl unpause 1" lets one run.',
+        ],
+      };
+    case 'breakpoint': {
+      const { ids, carrier } = hit(stop.ids);
+      const reason = carrier === 'event' ? 'breakpoint' : carrier;
+      return {
+        ...plain,
+        hitBreakpointIds: ids,
+        reason,
+        description: `Paused on ${reason}`,
+        explanation: [],
+      };
+    }
+    case 'event':
+      return describeEvent(stop.event, threadId, hit(stop.ids));
+    case 'end':
+      return {
+        ...plain,
+        threadId: stop.domain === current.domain ? threadId : threadIdOf(stop.domain, 0),
+        reason: 'exception',
+        description: `Domain ${stop.domain} ended: ${stop.reason}`,
+        explanation: [stop.explanation],
+      };
+  }
+};
+
+const describeEvent = (
+  event: MachineEvent,
+  threadId: number,
+  { ids, carrier }: { readonly ids: readonly number[]; readonly carrier: Carrier },
+): Stop => {
+  const title = titleOf(event);
+  const reason =
+    event.kind === 'exception' || carrier === 'exception'
+      ? 'exception'
+      : event.kind === 'memory-access'
+        ? 'data breakpoint'
+        : carrier === 'event'
+          ? 'breakpoint'
+          : carrier;
+  return {
+    threadId,
+    reason,
+    description: title,
+    explanation: explainEvent(event),
+    hitBreakpointIds: ids,
+    event,
+  };
+};
+
+/** An event in a few words: 'VM exit 10 CPUID'. */
+export const titleOf = (event: MachineEvent): string => {
+  switch (event.kind) {
+    case 'vm-exit':
+      return `VM exit ${event.number} ${event.reason}`;
+    case 'vm-entry':
+      return event.injected === undefined ? 'VM entry' : `VM entry injecting ${event.injected}`;
+    case 'hypercall':
+      return `Hypercall ${event.operation ?? event.name}`;
+    case 'ept-violation':
+      return `EPT violation: ${event.access} of gpa ${hex(event.gpa)}`;
+    case 'balloon':
+      return `Balloon ${event.direction}: gfn ${hex(event.gfn)}`;
+    case 'p2m-change':
+      return `P2M change: gfn ${hex(event.gfn)}`;
+    case 'exception':
+      return `Exception #${event.name}`;
+    case 'interrupt':
+      return `Interrupt ${hex(event.vector)}`;
+    case 'event-channel':
+      return `Event channel ${event.action}: port ${event.port}`;
+    case 'context-switch':
+      return `Context switch on pCPU ${event.pcpu}`;
+    case 'memory-access':
+      return `${event.write ? 'Write' : 'Read'} of ${hex(event.gva)}`;
+    case 'domain':
+      return `Domain ${event.domain} ${event.state}`;
+    case 'console':
+      return 'Console output';
+  }
+};
+
+const argumentsOf = (decoded: Readonly<Record<string, bigint | number | string>>): string =>
+  Object.entries(decoded)
+    .map(([name, value]) => `${name} = ${typeof value === 'string' ? value : hex(value)}`)
+    .join(', ');
+
+/** SDM Vol. 3A 4.7, "Page-Fault Exceptions": the bits of the error code. */
+const PAGE_FAULT_BITS: readonly (readonly [string, string])[] = [
+  ['the page is not present', 'a protection violation'],
+  ['a read', 'a write'],
+  ['in supervisor mode', 'in user mode'],
+  ['', 'a reserved bit is set in a paging-structure entry'],
+  ['', 'an instruction fetch'],
+];
+
+const pageFaultWords = (errorCode: number): string =>
+  PAGE_FAULT_BITS.map(([clear, set], bit) => ((errorCode >> bit) & 1 ? set : clear))
+    .filter((word) => word !== '')
+    .join(', ');
+
+/** What happened, a line each. Exits are explained by the machine itself (`exitInProgress`). */
+export const explainEvent = (event: MachineEvent): string[] => {
+  const where = `${vcpuName(event.domain, event.vcpu)} at RIP ${hex(event.rip)}, after ${event.retired} instructions.`;
+  switch (event.kind) {
+    case 'hypercall': {
+      const name = event.operation === undefined ? event.name : `${event.name}: ${event.operation}`;
+      const call = `Hypercall ${event.number}, ${name}, arguments ${event.args.map(hex).join(', ')}.`;
+      const decoded =
+        event.decoded === undefined ? [] : [`Its structure: ${argumentsOf(event.decoded)}.`];
+      const result =
+        event.result === undefined ? [] : [`Result: ${BigInt.asIntN(64, event.result)}.`];
+      return [call, ...decoded, ...result, where];
+    }
+    case 'ept-violation':
+      return [
+        `A ${event.access} of guest-physical address ${hex(event.gpa)}, which the P2M has as ${event.p2mType}.`,
+        ...(event.gva === undefined ? [] : [`Guest-linear address: ${hex(event.gva)}.`]),
+        where,
+      ];
+    case 'balloon':
+      return [
+        event.direction === 'decrease'
+          ? `The guest gives gfn ${hex(event.gfn)} back; mfn ${hex(event.mfn)} is free again.`
+          : `The guest takes gfn ${hex(event.gfn)}; it gets mfn ${hex(event.mfn)}.`,
+        where,
+      ];
+    case 'exception': {
+      const known = exceptionOf(event.vector);
+      const error = event.errorCode;
+      return [
+        `Exception ${event.vector}, #${event.name}${known === undefined ? '' : ` ${known.title} (${known.class})`}.`,
+        ...(error === undefined
+          ? []
+          : [
+              `Error code: ${hex(error)}${event.vector === 14 ? `, ${pageFaultWords(error)}` : ''}.`,
+            ]),
+        ...(event.address === undefined ? [] : [`CR2: ${hex(event.address)}.`]),
+        where,
+      ];
+    }
+    case 'memory-access':
+      return [
+        `${event.write ? 'A write' : 'A read'} of ${event.lengthBytes} bytes at ${hex(event.gva)}, machine address ${hex(event.maddr)}.`,
+        where,
+      ];
+    default:
+      return [`${titleOf(event)}.`, where];
+  }
+};

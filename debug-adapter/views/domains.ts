@@ -1,0 +1,97 @@
+/**
+ * Domains: state, memory, vCPUs, exits and hypercalls so far, event channels.
+ */
+import type { Domain } from '../../emulator/index.ts';
+import { grouped, sizeText } from '../numbers.ts';
+import type { Row } from '../protocol.ts';
+import { vcpuName } from '../threads.ts';
+import type { View } from './view.ts';
+
+export const domains: View = {
+  id: 'domains',
+  title: 'Domains',
+
+  rows({ debuggee: { machine } }, parent) {
+    if (parent === undefined) return machine.domains.map(domainRow);
+    const [, id = '', part = ''] = /^d(\d+)(?:\/(\w+))?$/.exec(parent) ?? [];
+    const domain = machine.domains.find((one) => `${one.id}` === id);
+    if (domain === undefined) return [];
+    return part === '' ? partRows(domain) : (PARTS[part]?.(domain) ?? []);
+  },
+};
+
+const total = (counts: ReadonlyMap<string, number>): number =>
+  [...counts.values()].reduce((sum, count) => sum + count, 0);
+
+const domainRow = (domain: Domain): Row => ({
+  id: `d${domain.id}`,
+  label: `${domain.id} ${domain.name}`,
+  detail: [
+    domain.shutdownReason ?? domain.state,
+    sizeText(domain.memoryBytes),
+    `${grouped(total(domain.exitCounts))} exits`,
+  ].join(', '),
+  ...(domain.explanation === undefined ? {} : { tooltip: domain.explanation }),
+  icon: 'vm',
+  hasChildren: true,
+  expanded: true,
+  domain: domain.id,
+  context: `domain.${domain.state}`,
+});
+
+const partRows = (domain: Domain): Row[] => [
+  leaf(domain, 'state', 'State', domain.shutdownReason ?? domain.state),
+  leaf(
+    domain,
+    'memory',
+    'Memory',
+    `${sizeText(domain.memoryBytes)} of ${sizeText(domain.maximumMemoryBytes)}, target ${sizeText(domain.targetMemoryBytes)}`,
+  ),
+  branch(domain, 'vcpus', 'vCPUs', `${domain.vcpus.length}`),
+  branch(domain, 'exits', 'VM exits', grouped(total(domain.exitCounts))),
+  branch(domain, 'hypercalls', 'Hypercalls', grouped(total(domain.hypercallCounts))),
+  branch(domain, 'channels', 'Event channels', `${domain.channels().length}`),
+];
+
+const leaf = ({ id }: Domain, key: string, label: string, detail: string): Row => ({
+  id: `d${id}/${key}`,
+  label,
+  detail,
+  value: detail,
+});
+
+const branch = (domain: Domain, key: string, label: string, detail: string): Row => ({
+  ...leaf(domain, key, label, detail),
+  hasChildren: detail !== '0',
+});
+
+const countRows = (prefix: string, counts: ReadonlyMap<string, number>): Row[] =>
+  [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, count]) => ({
+      id: `${prefix}/${name}`,
+      label: name,
+      detail: grouped(count),
+      value: `${count}`,
+    }));
+
+const PARTS: Readonly<Record<string, (domain: Domain) => Row[]>> = {
+  vcpus: ({ id, vcpus }) =>
+    vcpus.map((vcpu) => ({
+      id: `d${id}/vcpus/${vcpu.id}`,
+      label: vcpuName(id, vcpu.id),
+      detail: `${vcpu.state}, ${vcpu.mode}, ${grouped(vcpu.retired)} instructions, ${grouped(vcpu.exits)} exits`,
+      icon: 'circuit-board',
+      context: 'vcpu',
+    })),
+  exits: ({ id, exitCounts }) => countRows(`d${id}/exits`, exitCounts),
+  hypercalls: ({ id, hypercallCounts }) => countRows(`d${id}/hypercalls`, hypercallCounts),
+  channels: (domain) =>
+    domain.channels().map(({ port, state, detail, pending, masked }) => ({
+      id: `d${domain.id}/channels/${port}`,
+      label: `Port ${port}`,
+      detail: [state, detail, pending ? 'pending' : '', masked ? 'masked' : '']
+        .filter((word) => word !== '')
+        .join(', '),
+    })),
+};

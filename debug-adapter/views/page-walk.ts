@@ -1,0 +1,80 @@
+/**
+ * Page walk: the way of a linear address through the guest's tables and the EPT, entry by entry.
+ */
+import type { WalkLevel } from '../../emulator/index.ts';
+import { evaluateExpression } from '../expressions/evaluate.ts';
+import { createMachineScope } from '../expressions/machine-scope.ts';
+import { ExpressionError, parseExpression } from '../expressions/parse.ts';
+import { hex, sizeText, wide } from '../numbers.ts';
+import type { Row } from '../protocol.ts';
+import { vcpuName } from '../threads.ts';
+import type { View } from './view.ts';
+
+export const pageWalk: View = {
+  id: 'pageWalk',
+  title: 'Page walk',
+  input: {
+    prompt: 'Linear address to walk: a number, a register, a symbol or an expression',
+    placeholder: 'rip',
+    initial: 'rip',
+  },
+
+  rows({ debuggee: { machine }, vcpu, input }, parent) {
+    if (parent !== undefined) return [];
+    const place = { domain: vcpu.domain, vcpu: vcpu.id };
+    let address: bigint;
+    try {
+      const value = evaluateExpression(parseExpression(input), createMachineScope(machine, place));
+      if (typeof value === 'string') return [problem(`'${input}' is no address.`)];
+      address = value;
+    } catch (error) {
+      if (error instanceof ExpressionError) return [problem(error.message)];
+      throw error;
+    }
+    const walk = machine.walk(vcpu.domain, vcpu.id, address);
+    const result = [
+      ...(walk.gpa === undefined ? [] : [`gpa ${hex(walk.gpa)}`]),
+      ...(walk.maddr === undefined ? [] : [`maddr ${hex(walk.maddr)}`]),
+      ...(walk.pageBytes === undefined ? [] : [`page of ${sizeText(walk.pageBytes)}`]),
+      walk.permissions,
+    ].join(', ');
+    return [
+      {
+        id: 'address',
+        label: `${input} = ${hex(address)}`,
+        detail: vcpuName(vcpu.domain, vcpu.id),
+        icon: 'location',
+        value: hex(address),
+        memoryReference: `${vcpuName(vcpu.domain, vcpu.id)}:${hex(address)}`,
+      },
+      ...walk.levels.map(levelRow),
+      { id: 'result', label: 'Result', detail: result, icon: 'arrow-right', value: result },
+      {
+        id: 'verdict',
+        label: walk.verdict,
+        icon: 'law',
+        tooltip: walk.verdict,
+        value: walk.verdict,
+      },
+    ];
+  },
+};
+
+const problem = (text: string): Row => ({ id: 'problem', label: text, icon: 'warning' });
+
+const levelRow = ({ table, entryAddress, entry, bits, gpa }: WalkLevel, index: number): Row => {
+  const isEpt = table.startsWith('EPT');
+  const space = isEpt ? 'maddr' : 'gpa';
+  return {
+    id: `${index}`,
+    label: isEpt ? `    ${table}` : table,
+    detail: `${wide(entry)}  ${bits.join(' ')}`,
+    value: wide(entry),
+    icon: isEpt ? 'symbol-reference' : 'symbol-array',
+    tooltip: [
+      `${table} at ${space} ${hex(entryAddress)}: ${wide(entry)}`,
+      `bits set: ${bits.join(' ') || 'none'}`,
+      ...(gpa === undefined ? [] : [`looks up guest-physical address ${hex(gpa)}`]),
+    ].join('\n'),
+  };
+};
