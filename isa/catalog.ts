@@ -4,6 +4,7 @@ import { arithmetic } from './instructions/arithmetic.ts';
 import { bitByte } from './instructions/bit-byte.ts';
 import { controlTransfer } from './instructions/control-transfer.ts';
 import { dataTransfer } from './instructions/data-transfer.ts';
+import { decimal } from './instructions/decimal.ts';
 import { flagControl } from './instructions/flag-control.ts';
 import { logical } from './instructions/logical.ts';
 import { shiftRotate } from './instructions/shift-rotate.ts';
@@ -14,6 +15,7 @@ import { system } from './instructions/system.ts';
 export const INSTRUCTIONS: readonly Instruction[] = [
   ...dataTransfer,
   ...arithmetic,
+  ...decimal,
   ...logical,
   ...shiftRotate,
   ...bitByte,

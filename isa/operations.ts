@@ -67,7 +67,10 @@ export const OPERATION_ARGUMENTS: Readonly<Record<OperationName, readonly string
   writeSegmentBase: ['number', 'value'],
   portIn: ['port', 'width'],
   portOut: ['port', 'width'],
-  /** repeat: 0 none, 1 REP. The operation does one iteration or more and updates rDI, rCX. */
+  /**
+   * repeat: 0 none, 1 REP. The operation does one iteration and updates rDI and rCX; its outcome is
+   * `jumped`, with RIP unchanged, if more are to come.
+   */
   portInString: ['width', 'addressWidth', 'repeat'],
   portOutString: ['width', 'addressWidth', 'repeat', 'segment'],
   monitor: ['segment', 'offset'],

@@ -208,7 +208,8 @@ const mul = defineInstruction({
 const imul = defineInstruction({
   mnemonic: 'imul',
   title: 'Signed Multiply',
-  access: 'readWrite',
+  // With one operand it is only read; with more, the first is a register.
+  access: 'read',
   source: 'SDM Vol. 2A, IMUL',
   writesFlags: ['CF', 'OF'],
   undefinedFlags: ['SF', 'ZF', 'AF', 'PF'],

@@ -98,8 +98,10 @@ const xadd = defineInstruction({
     const b = s.read(source);
     const sum = s.bind(s.add(a, b));
     const words = flagsOfAddition(s, a, b, sum, s.form.width);
+    // The source may be the base of the address; of XADD with itself the sum remains.
+    if (destination.kind === 'memory') s.write(destination, sum);
     s.write(source, a);
-    s.write(destination, sum);
+    if (destination.kind !== 'memory') s.write(destination, sum);
     s.setStatusWords(words);
   },
 });

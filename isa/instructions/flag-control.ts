@@ -108,6 +108,17 @@ const nothing = (mnemonic: string, title: string): Instruction =>
     },
   });
 
+/** CLFLUSH accesses its line as a load of one byte does; that nothing is flushed cannot be seen. */
+const clflush = defineInstruction({
+  mnemonic: 'clflush',
+  title: 'Flush Cache Line',
+  access: 'read',
+  source: 'SDM Vol. 2A, CLFLUSH',
+  semantics(s, line) {
+    s.bind(s.read(line, 8));
+  },
+});
+
 export const flagControl: readonly Instruction[] = [
   carry('clc', 'Clear Carry Flag', (s) => s.constant(0, 1)),
   carry('stc', 'Set Carry Flag', (s) => s.constant(1, 1)),
@@ -133,5 +144,5 @@ export const flagControl: readonly Instruction[] = [
   nothing('lfence', 'Load Fence'),
   nothing('mfence', 'Memory Fence'),
   nothing('sfence', 'Store Fence'),
-  nothing('clflush', 'Flush Cache Line'),
+  clflush,
 ];

@@ -1,8 +1,26 @@
 /** Shifts and rotates: SDM Vol. 1 5.1.5 "Shift and Rotate Instructions". */
 import { carryWordOf, selectWords, withCarryAndOverflow } from '../flags.ts';
-import { defineInstruction, type Instruction } from '../instruction.ts';
+import { defineInstruction, type Instruction, type UndefinedByCount } from '../instruction.ts';
 import type { Operand, Width } from '../operands.ts';
-import type { Semantics, StatusWords } from '../semantics.ts';
+import type { Semantics, StatusFlag, StatusWords } from '../semantics.ts';
+
+const NOTHING: UndefinedByCount = { flags: [] };
+const ALL_FLAGS: readonly StatusFlag[] = ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF'];
+
+/** A count of 0 changes no flag; OF is defined for a count of 1 alone, AF never. */
+const undefinedAfterShift = (count: number): UndefinedByCount =>
+  count === 0 ? NOTHING : { flags: count === 1 ? ['AF'] : ['AF', 'OF'] };
+
+/** SHL and SHR shift out nothing but zeros beyond the width: CF is undefined then. */
+const undefinedAfterLogicalShift = (count: number, width: Width): UndefinedByCount =>
+  count >= width ? { flags: ['AF', 'OF', 'CF'] } : undefinedAfterShift(count);
+
+const undefinedAfterRotate = (count: number): UndefinedByCount =>
+  count < 2 ? NOTHING : { flags: ['OF'] };
+
+/** A 16-bit operand shifted by more than 16 is undefined, and all flags are. */
+const undefinedAfterDoubleShift = (count: number, width: Width): UndefinedByCount =>
+  count > width ? { flags: ALL_FLAGS, result: true } : undefinedAfterShift(count);
 
 /** The width in which 8- and 16-bit operands are shifted, so that bits beyond the top are kept. */
 const workWidth = (width: Width): 32 | 64 => (width === 64 ? 64 : 32);
@@ -49,6 +67,7 @@ const shl = defineInstruction({
   source: 'SDM Vol. 2B, SAL/SAR/SHL/SHR',
   writesFlags: ['CF', 'PF', 'ZF', 'SF', 'OF'],
   undefinedFlags: ['AF'],
+  undefinedByCount: undefinedAfterLogicalShift,
   semantics(s, destination, source) {
     const { width } = s.form;
     const work = workWidth(width);
@@ -70,6 +89,7 @@ const shiftRightBy = (mnemonic: 'shr' | 'sar', title: string): Instruction =>
     source: 'SDM Vol. 2B, SAL/SAR/SHL/SHR',
     writesFlags: ['CF', 'PF', 'ZF', 'SF', 'OF'],
     undefinedFlags: ['AF'],
+    undefinedByCount: mnemonic === 'sar' ? undefinedAfterShift : undefinedAfterLogicalShift,
     semantics(s, destination, source) {
       const { width } = s.form;
       const work = workWidth(width);
@@ -102,6 +122,7 @@ const rotate = (mnemonic: 'rol' | 'ror', title: string): Instruction =>
     access: 'readWrite',
     source: 'SDM Vol. 2B, RCL/RCR/ROL/ROR',
     writesFlags: ['CF', 'OF'],
+    undefinedByCount: undefinedAfterRotate,
     semantics(s, destination, source) {
       const { width } = s.form;
       const work = workWidth(width);
@@ -128,6 +149,7 @@ const rotateThroughCarry = (mnemonic: 'rcl' | 'rcr', title: string): Instruction
     source: 'SDM Vol. 2B, RCL/RCR/ROL/ROR',
     readsFlags: ['CF'],
     writesFlags: ['CF', 'OF'],
+    undefinedByCount: undefinedAfterRotate,
     tier: 'precise',
     semantics(s, destination, source) {
       const { width } = s.form;
@@ -175,6 +197,7 @@ const shiftDouble = (mnemonic: 'shld' | 'shrd', title: string): Instruction =>
     source: `SDM Vol. 2B, ${mnemonic.toUpperCase()}`,
     writesFlags: ['CF', 'PF', 'ZF', 'SF', 'OF'],
     undefinedFlags: ['AF'],
+    undefinedByCount: undefinedAfterDoubleShift,
     semantics(s, destination, source, amount) {
       if (amount === undefined) return;
       const { width } = s.form;

@@ -108,6 +108,8 @@ const enter = defineInstruction({
       s.store(SS, s.zeroExtend(top, 64), s.truncate(s.zeroExtend(frame, 64), width));
     }
     const reserved = s.constant(size.value & 0xffffn, pointer);
+    // The final top of the stack must be writable, too: SDM Vol. 2A, ENTER, #PF.
+    s.loadForUpdate(SS, s.zeroExtend(s.subtract(top, reserved), 64), width);
     s.setRegister(RBP, s.truncate(s.zeroExtend(frame, 64), width));
     s.setRegister(RSP, s.subtract(top, reserved));
   },

@@ -129,6 +129,18 @@ const farPointer = (mnemonic: string, segment: number): Instruction =>
     return [number(s, segment), selector, number(s, register.register), value, number(s, width)];
   });
 
+/** BOUND compares in the operation, which also reads the bounds. */
+const bound = operation(
+  'bound',
+  'Check Array Index Against Bounds',
+  'bound',
+  (s, [index, bounds]) => {
+    const at = place(s, bounds);
+    if (index?.kind !== 'register' || at === undefined) return undefined;
+    return [s.signExtend(s.read(index), 64), ...at, number(s, index.width)];
+  },
+);
+
 const EXITS_IO = control('If "unconditional I/O exiting" is set, or the I/O bitmap has the bit.');
 
 const portIn = operation(
@@ -349,6 +361,7 @@ export const system: readonly Instruction[] = [
   farPointer('lds', 3),
   farPointer('lfs', 4),
   farPointer('lgs', 5),
+  bound,
   portIn,
   portOut,
   segmentBase('rdfsbase', 4, false),

@@ -1,94 +1,70 @@
-/** The reference engine beside the processor of this machine, where gcc and an x86-64 are present. */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+/**
+ * The engines beside a real processor: recorded results of all cases, and a live run with another
+ * seed where gcc and an x86-64 are present. RECORD_SILICON=1 records anew.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import {
-  decode,
-  evaluate,
-  type ReferenceHost,
-  statusFlagsOf,
-  statusWordsOf,
-} from '../../isa/index.ts';
-import { type Case, casesOf, REGISTERS, STATUS } from './cases.ts';
+import { createPreciseEngine } from '../../emulator/engine/precise.ts';
+import { type CreateEngine, createBench } from './bench.ts';
+import { type Case, casesOf } from './cases.ts';
+import { differenceOf } from './compare.ts';
+import { isProcessorPresent, runOnProcessor, supported } from './processor.ts';
+import { pack, type Result, unpack } from './result.ts';
 
-const CASE_BYTES = 72;
-const RETURN = 0xc3;
-const COUNT = 50_000;
-const present = process.arch === 'x64' && spawnSync('gcc', ['--version']).status === 0;
-if (!present) console.log('silicon: skipped, needs gcc on an x86-64 machine');
+/** Every engine answers every case. */
+const ENGINES: readonly (readonly [string, CreateEngine])[] = [['precise', createPreciseEngine]];
 
-const onSilicon = (cases: readonly Case[]): Buffer => {
-  const input = Buffer.alloc(cases.length * CASE_BYTES);
-  cases.forEach(({ registers, flags, code }, index) => {
-    const at = index * CASE_BYTES;
-    registers.forEach((value, i) => {
-      input.writeBigUInt64LE(value, at + 8 * i);
-    });
-    input.writeBigUInt64LE(BigInt(flags | 0x202), at + 48);
-    input.set([...code, RETURN], at + 56);
+const GROUPS = [
+  { bits: 64, casesPerForm: 300 },
+  { bits: 32, casesPerForm: 60 },
+] as const;
+const SEED = 1;
+
+const recordingOf = (bits: 32 | 64) => join(import.meta.dirname, `recorded-${bits}.bin.gz`);
+
+const differences = (createEngine: CreateEngine, cases: readonly Case[], wanted: Result[]) => {
+  const answer = createBench(createEngine);
+  return cases.flatMap((one, index) => {
+    const expected = wanted[index];
+    return (expected && differenceOf(one, expected, answer(one))) ?? [];
   });
-  const folder = mkdtempSync(join(tmpdir(), 'silicon-'));
-  try {
-    const program = join(folder, 'harness');
-    execFileSync('gcc', ['-O1', '-o', program, join(import.meta.dirname, 'harness.c')]);
-    return execFileSync(program, { input, maxBuffer: 2 * input.length });
-  } finally {
-    rmSync(folder, { recursive: true });
+};
+
+if (process.env.RECORD_SILICON === '1') {
+  for (const { bits, casesPerForm } of GROUPS) {
+    const cases = casesOf(bits, SEED, casesPerForm);
+    writeFileSync(recordingOf(bits), pack(cases, runOnProcessor(cases)));
   }
-};
+}
 
-const unexpected = (): never => {
-  throw new Error('a register instruction touched memory, a segment or an exception');
-};
-
-const onReference = ({ code, registers, flags }: Case) => {
-  const file = new Array<bigint>(16).fill(0n);
-  REGISTERS.forEach((register, i) => {
-    file[register] = registers[i] ?? 0n;
-  });
-  let status = flags;
-  const host: ReferenceHost = {
-    readRegister: (register) => file[register] ?? 0n,
-    writeRegister: (register, value) => {
-      file[register] = value;
-    },
-    readStatusWords: () => statusWordsOf(status),
-    writeStatusWords: ({ result, sign, carry }) => {
-      status = statusFlagsOf(result, sign, carry);
-    },
-    readDirectionFlag: () => false,
-    writeDirectionFlag: unexpected,
-    readSelector: unexpected,
-    readInstructionPointer: () => 0n,
-    writeInstructionPointer: () => undefined,
-    linearOf: unexpected,
-    read: unexpected,
-    mayWrite: unexpected,
-    write: unexpected,
-    raise: unexpected,
-  };
-  const instruction = decode(Uint8Array.from(code), 0, 0n, 64);
-  if (typeof instruction === 'string') throw new Error(instruction);
-  evaluate(instruction, host);
-  return { registers: REGISTERS.map((register) => file[register] ?? 0n), status };
-};
-
-test.skipIf(!present)(`${COUNT} seeded register instructions agree with the processor`, () => {
-  const cases = casesOf(1, COUNT);
-  const output = onSilicon(cases);
-  expect(output.length).toBe(COUNT * CASE_BYTES);
-  const differing = cases.flatMap((one, index) => {
-    const at = index * CASE_BYTES;
-    const wanted = REGISTERS.map((_, i) => output.readBigUInt64LE(at + 8 * i));
-    const mask = STATUS & ~one.undefinedFlags;
-    const wantedFlags = Number(output.readBigUInt64LE(at + 48)) & mask;
-    const got = onReference(one);
-    const same = got.registers.every((value, i) => value === wanted[i]);
-    if (same && (got.status & mask) === wantedFlags) return [];
-    const hex = Buffer.from(one.code).toString('hex');
-    return [`${hex} got ${got.registers} ${got.status & mask} wanted ${wanted} ${wantedFlags}`];
-  });
-  expect(differing.slice(0, 20)).toEqual([]);
+test('at least 200,000 cases are recorded', () => {
+  const count = GROUPS.reduce(
+    (sum, { bits, casesPerForm }) => sum + casesOf(bits, SEED, casesPerForm).length,
+    0,
+  );
+  expect(count).toBeGreaterThanOrEqual(200_000);
 });
+
+test.each(ENGINES.flatMap(([name, create]) => GROUPS.map((group) => ({ name, create, ...group }))))(
+  'the $name engine answers as recorded in $bits-bit mode',
+  ({ create, bits, casesPerForm }) => {
+    const cases = casesOf(bits, SEED, casesPerForm);
+    const wanted = unpack(cases, readFileSync(recordingOf(bits)));
+    const found = differences(create, cases, wanted);
+    expect(found.slice(0, 20), `${found.length} of ${cases.length} cases`).toEqual([]);
+  },
+);
+
+if (!isProcessorPresent) console.log('silicon: live run skipped, needs gcc on an x86-64 Linux');
+
+test
+  .skipIf(!isProcessorPresent)
+  .each(ENGINES.flatMap(([name, create]) => GROUPS.map(({ bits }) => ({ name, create, bits }))))(
+  'the $name engine answers as this processor does in $bits-bit mode',
+  ({ create, bits }) => {
+    const cases = supported(casesOf(bits, 2, bits === 64 ? 60 : 20));
+    const found = differences(create, cases, runOnProcessor(cases));
+    expect(found.slice(0, 20), `${found.length} of ${cases.length} cases`).toEqual([]);
+  },
+);

@@ -7,6 +7,7 @@ import { raise } from '../cpu.ts';
 import { OUTCOME } from '../processor.ts';
 import * as flags from './flags.ts';
 import type { Operation } from './operation.ts';
+import * as ports from './ports.ts';
 import * as registers from './registers.ts';
 import * as tables from './tables.ts';
 import * as transfers from './transfers.ts';
@@ -49,6 +50,10 @@ const OPERATIONS: Partial<Record<OperationName, Operation>> = {
   sti: flags.sti,
   pushFlags: flags.pushFlags,
   popFlags: flags.popFlags,
+  portIn: ports.portIn,
+  portOut: ports.portOut,
+  portInString: ports.portInString,
+  portOutString: ports.portOutString,
   clac: flags.clac,
   stac: flags.stac,
 };
