@@ -312,14 +312,26 @@ export class Projection implements Semantics<Value> {
     this.#writeSlot(ZERO_ADDRESS, state.registerSlot(register), value);
   }
 
-  load(_segment: SegmentRegister, offset: Value, width: Width): Value {
+  load(segment: SegmentRegister, offset: Value, width: Width): Value {
+    this.#hasNoBase(segment);
     return this.#load(offset.code, offset, width, false);
   }
-  loadForUpdate(_segment: SegmentRegister, offset: Value, width: Width): Value {
+  loadForUpdate(segment: SegmentRegister, offset: Value, width: Width): Value {
+    this.#hasNoBase(segment);
     return this.#load(offset.code, offset, width, true);
   }
-  store(_segment: SegmentRegister, offset: Value, value: Value): void {
+  store(segment: SegmentRegister, offset: Value, value: Value): void {
+    this.#hasNoBase(segment);
     this.#store(offset.code, offset, value);
+  }
+  /** Where an operand's own segment is asked for, it may be FS or GS. */
+  #hasNoBase(segment: SegmentRegister): void {
+    const isOfOperand = this.#handler.operands.some(
+      (one) => one.kind === 'memory' && one.segment === segment,
+    );
+    if (isOfOperand && this.#handler.memoryKinds.includes('s')) {
+      throw new Unsupported('an offset in FS or GS');
+    }
   }
   #load(linear: w.Expression, place: Operand | Value, width: Width, updates: boolean): Value {
     const host = this.#probe(linear, width, updates);
