@@ -8,7 +8,7 @@
  * error of the build and not of the person who opens the browser.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -163,6 +163,10 @@ async function main(flags) {
     const { size } = await stat(path);
     console.log(`${String(Math.round(size / 1024)).padStart(6)} K  dist/${bundle.out}`);
   }
+  await copyFile(
+    join(root, 'emulator/scenario/hyperstep.schema.json'),
+    join(root, 'dist/hyperstep.schema.json'),
+  );
   await writeFile(join(root, 'dist', '.built'), '');
 }
 

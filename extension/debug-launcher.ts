@@ -1,0 +1,80 @@
+/**
+ * Debug sessions: each has an adapter in a worker of its own, to which DAP messages are relayed.
+ */
+import type { DebugProtocol } from '@vscode/debugprotocol';
+import * as vscode from 'vscode';
+import { type AdapterConnection, connectAdapter } from './adapter-connection.ts';
+import type { StartAdapterWorker } from './adapter-worker.ts';
+import type { VmEvents } from './vm-events.ts';
+
+export const DEBUG_TYPE = 'hyperstep';
+
+class RelayAdapter implements vscode.DebugAdapter {
+  readonly #messages = new vscode.EventEmitter<vscode.DebugProtocolMessage>();
+  readonly onDidSendMessage = this.#messages.event;
+  readonly #connection: Promise<AdapterConnection>;
+  readonly #vmEvents: VmEvents;
+  #hasEnded = false;
+
+  constructor(start: StartAdapterWorker, vmEvents: VmEvents) {
+    this.#vmEvents = vmEvents;
+    this.#connection = connectAdapter(
+      start,
+      (message) => this.#relay(message),
+      (reason) => this.#fail(reason),
+    );
+    this.#connection.catch((error: unknown) => this.#fail(String(error)));
+  }
+
+  handleMessage(message: vscode.DebugProtocolMessage): void {
+    this.#connection.then(
+      (connection) => connection.send(message as DebugProtocol.ProtocolMessage),
+      () => {},
+    );
+  }
+
+  /** The events that are ticked go first when the adapter is ready for breakpoints. */
+  #relay(message: DebugProtocol.ProtocolMessage): void {
+    const { type, event } = message as DebugProtocol.Event;
+    if (type === 'event' && event === 'terminated') this.#hasEnded = true;
+    if (type === 'event' && event === 'initialized') {
+      this.#connection.then(
+        (connection) => this.#vmEvents.attach(connection),
+        () => {},
+      );
+    }
+    this.#messages.fire(message as vscode.DebugProtocolMessage);
+  }
+
+  #fail(reason: string): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    vscode.window.showErrorMessage(`The debug adapter of Hyperstep ended: ${reason}`);
+    this.#messages.fire({
+      type: 'event',
+      seq: 0,
+      event: 'terminated',
+    } as vscode.DebugProtocolMessage);
+  }
+
+  dispose(): void {
+    this.#hasEnded = true;
+    this.#connection.then(
+      (connection) => {
+        this.#vmEvents.detach(connection);
+        connection.close();
+      },
+      () => {},
+    );
+    this.#messages.dispose();
+  }
+}
+
+export const registerDebugLauncher = (
+  start: StartAdapterWorker,
+  vmEvents: VmEvents,
+): vscode.Disposable =>
+  vscode.debug.registerDebugAdapterDescriptorFactory(DEBUG_TYPE, {
+    createDebugAdapterDescriptor: () =>
+      new vscode.DebugAdapterInlineImplementation(new RelayAdapter(start, vmEvents)),
+  });

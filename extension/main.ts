@@ -1,0 +1,30 @@
+/**
+ * The extension in the Node extension host: the adapter is a worker thread.
+ */
+import { Worker } from 'node:worker_threads';
+import * as vscode from 'vscode';
+import { activateWith } from './activate.ts';
+import type { StartAdapterWorker } from './adapter-worker.ts';
+
+const startWorker =
+  (context: vscode.ExtensionContext): StartAdapterWorker =>
+  async (take, failed) => {
+    const { fsPath } = vscode.Uri.joinPath(context.extensionUri, 'dist/debug-adapter-worker.js');
+    const worker = new Worker(fsPath);
+    let isEnded = false;
+    worker.on('message', take);
+    worker.on('error', (error) => failed(error instanceof Error ? error.message : String(error)));
+    worker.on('exit', (code) => {
+      if (!isEnded) failed(`its worker exited with code ${code}`);
+    });
+    return {
+      post: (message) => worker.postMessage(message),
+      terminate() {
+        isEnded = true;
+        worker.terminate().catch(() => {});
+      },
+    };
+  };
+
+export const activate = (context: vscode.ExtensionContext): void =>
+  activateWith(context, startWorker(context));

@@ -1,0 +1,119 @@
+/**
+ * Shows any view of the debug adapter as a tree: it asks for rows, and asks again when the adapter
+ * says that guest state has changed.
+ */
+import * as vscode from 'vscode';
+import type { Row, RowsArguments, RowsResponse } from '../debug-adapter/protocol.ts';
+import { DEBUG_TYPE } from './debug-launcher.ts';
+
+/** Ids of the views in `contributes.views`, without the prefix. */
+const VIEW_IDS = ['domains', 'vcpus', 'p2m', 'pageWalk'] as const;
+
+const sessionOf = (): vscode.DebugSession | undefined => {
+  const session = vscode.debug.activeDebugSession;
+  return session?.type === DEBUG_TYPE ? session : undefined;
+};
+
+class RowsProvider implements vscode.TreeDataProvider<Row> {
+  readonly #changed = new vscode.EventEmitter<undefined>();
+  readonly onDidChangeTreeData = this.#changed.event;
+  readonly #view: string;
+  input: string | undefined;
+  isVisible = false;
+
+  constructor(view: string) {
+    this.#view = view;
+  }
+
+  refresh(): void {
+    if (this.isVisible) this.#changed.fire(undefined);
+  }
+
+  async getChildren(row?: Row): Promise<Row[]> {
+    const session = sessionOf();
+    if (session === undefined) return [];
+    const item = vscode.debug.activeStackItem;
+    const args: RowsArguments = {
+      view: this.#view,
+      ...(row === undefined ? {} : { parent: row.id }),
+      ...(this.input === undefined ? {} : { input: this.input }),
+      ...(item?.session === session ? { threadId: item.threadId } : {}),
+    };
+    try {
+      const { rows }: RowsResponse = await session.customRequest('hyperstep/rows', args);
+      return [...rows];
+    } catch {
+      // The session is starting or ending; a change will be told.
+      return [];
+    }
+  }
+
+  getTreeItem(row: Row): vscode.TreeItem {
+    const item = new vscode.TreeItem(row.label, stateOf(row));
+    item.id = row.id;
+    item.tooltip = row.tooltip ?? [row.label, row.detail].filter(Boolean).join('  ');
+    item.accessibilityInformation = {
+      label: [row.label, row.detail, row.changed ? 'changed' : ''].filter(Boolean).join(', '),
+    };
+    if (row.detail !== undefined) item.description = row.changed ? `● ${row.detail}` : row.detail;
+    if (row.icon !== undefined) item.iconPath = new vscode.ThemeIcon(row.icon);
+    item.contextValue = [
+      row.context,
+      row.memoryReference === undefined ? '' : 'memory',
+      row.value === undefined ? '' : 'value',
+    ]
+      .filter(Boolean)
+      .join(' ');
+    return item;
+  }
+}
+
+const stateOf = ({ hasChildren, expanded }: Row): vscode.TreeItemCollapsibleState => {
+  if (hasChildren !== true) return vscode.TreeItemCollapsibleState.None;
+  return expanded === true
+    ? vscode.TreeItemCollapsibleState.Expanded
+    : vscode.TreeItemCollapsibleState.Collapsed;
+};
+
+export const registerTreeViews = (): vscode.Disposable => {
+  const providers = VIEW_IDS.map((id) => {
+    const provider = new RowsProvider(id);
+    const view = vscode.window.createTreeView(`hyperstep.${id}`, { treeDataProvider: provider });
+    provider.isVisible = view.visible;
+    const visible = view.onDidChangeVisibility(({ visible: isVisible }) => {
+      provider.isVisible = isVisible;
+      provider.refresh();
+    });
+    return { id, provider, view, visible };
+  });
+  const refresh = (): void => {
+    for (const { provider } of providers) provider.refresh();
+  };
+  const walk = providers.find(({ id }) => id === 'pageWalk');
+  const setAddress = async (address?: string): Promise<void> => {
+    const typed =
+      address ??
+      (await vscode.window.showInputBox({
+        title: 'Page walk',
+        prompt: 'A linear address: a number, a register, a symbol or an expression',
+        value: walk?.provider.input ?? 'rip',
+      }));
+    if (typed === undefined || walk === undefined) return;
+    walk.provider.input = typed;
+    walk.view.description = typed;
+    walk.provider.refresh();
+  };
+  return vscode.Disposable.from(
+    ...providers.flatMap(({ view, visible }) => [view, visible]),
+    vscode.debug.onDidReceiveDebugSessionCustomEvent(({ session, event }) => {
+      if (session.type === DEBUG_TYPE && event === 'hyperstep/viewsChanged') refresh();
+    }),
+    vscode.debug.onDidChangeActiveDebugSession(refresh),
+    vscode.debug.onDidTerminateDebugSession(refresh),
+    vscode.debug.onDidChangeActiveStackItem(refresh),
+    vscode.commands.registerCommand('hyperstep.walkAddress', setAddress),
+    vscode.commands.registerCommand('hyperstep.copyRow', (row: Row) =>
+      vscode.env.clipboard.writeText(row.value ?? row.detail ?? row.label),
+    ),
+  );
+};
