@@ -1,0 +1,6 @@
+/** Every benchmark, in the order of the report. */
+import type { Benchmark } from './benchmark.ts';
+import { guestBenchmarks } from './guests.ts';
+import { singleSteps } from './single-steps.ts';
+
+export const BENCHMARKS: readonly Benchmark[] = [...guestBenchmarks, singleSteps];
