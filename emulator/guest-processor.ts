@@ -143,10 +143,11 @@ export const createGuestProcessor = (
       if (breakpoints.size > 0 && !isFirst && breakpoints.has(quad(cpu, state.RIP))) {
         return 'breakpoint';
       }
-      if (fast !== undefined && !isFirst && mayRunFast()) {
-        const count = fast.run(budget - retired - deliveries);
+      if (fast !== undefined && mayRunFast()) {
+        const count = isFirst ? 0 : fast.run(budget - retired - deliveries);
         retired += count;
         if (count > 0) continue;
+        fast.repeat();
       }
       const result = step();
       fast?.refresh();

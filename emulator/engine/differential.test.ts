@@ -221,6 +221,7 @@ const createDriver = (seed: number, isFast: boolean): Driver => {
           fast.refresh();
           left -= fast.run(left);
           if (left === 0) return;
+          fast.repeat();
         }
         const result = step();
         if (result === 'shutdown' || result === 'halted') return;

@@ -81,6 +81,7 @@ export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
       if (cache.size >= CACHE_ENTRIES) cache.clear();
       cache.set(key, { bytes: inPage.slice(0, decoded.lengthBytes), instruction: decoded });
     }
+    if (decoded === 'tooLong') return raise(cpu, 'GP', 0);
     return typeof decoded === 'string' ? raise(cpu, 'UD') : decoded;
   };
 

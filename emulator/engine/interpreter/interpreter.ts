@@ -10,6 +10,7 @@ import { IMPORTS } from '../wasm/module-writer.ts';
 import { createBlocks } from './blocks.ts';
 import { generateInterpreter, type Interpreter } from './generate.ts';
 import { HEADER, HEADER_BYTES, RECORD } from './record.ts';
+import { repeatedOf, repeatInPages } from './repeat.ts';
 import { createTranslations } from './translations.ts';
 
 export interface FastEngine {
@@ -18,6 +19,11 @@ export interface FastEngine {
    * at RIP needs the precise engine, or a breakpoint is there.
    */
   run(limit: number): number;
+  /**
+   * If a repeated string instruction is at RIP, does elements of it, but not the last; whether it
+   * has done any.
+   */
+  repeat(): boolean;
   /** The precise engine has executed something: registers may decide otherwise now. */
   refresh(): void;
   /** Translations are stale: the P2M has changed, or another vCPU is loaded. */
@@ -28,6 +34,8 @@ export interface FastEngine {
 
 /** Engines replace code by better code only between calls. */
 const INSTRUCTIONS_AT_ONCE = 200_000;
+/** The last page offset at which a repeated string instruction is looked for. */
+const LAST_REPEAT = 4096 - 3;
 /** A write of more bytes is not looked at page by page. */
 const LARGE_WRITE = 1 << 20;
 
@@ -154,9 +162,19 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     return false;
   };
 
+  const repeat = (): boolean => {
+    const rip = quads[state.RIP >>> 3] ?? 0n;
+    const page = isUsual(rip) ? translations.codePage(rip) : 0;
+    const offset = Number(rip & 0xfffn);
+    if (page === 0 || offset > LAST_REPEAT) return false;
+    const repeated = repeatedOf(bytes, page + offset);
+    return repeated !== undefined && repeatInPages(cpu, repeated, translations.fillWhole);
+  };
+
   translations.refresh();
   return {
     run,
+    repeat,
     refresh: translations.refresh,
     forget: translations.forget,
     noteWrite(host, lengthBytes) {

@@ -22,6 +22,8 @@ import {
 export interface Translations {
   /** The function `slow` of generated code: a host address, or 0 and LEAVE_REASON is set. */
   fill(low: number, high: number, access: number): number;
+  /** As fill, for a write to all that follows in the page: 0 if the page has code or tables. */
+  fillWhole(low: number, high: number, access: number): number;
   /** Host address of the page that code at a canonical `rip` is in; 0 if it faults. */
   codePage(rip: bigint): number;
   /** Compares the registers that decide about translations, and forgets what they change. */
@@ -179,6 +181,13 @@ export const createTranslations = (
     return host;
   };
 
+  const fillWhole = (low: number, high: number, access: number): number => {
+    const host = fill(low, high, access);
+    if (host === 0 || (access & WRITES) === 0) return host;
+    const flags = bytes[pageFlagSlot(host)] ?? 0;
+    return (flags & (PAGE_HAS_CODE | PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE)) === 0 ? host : 0;
+  };
+
   const codePage = (rip: bigint): number => {
     const key = Number(BigInt.asUintN(48, rip) >> 12n) * 2 + (cplOf(cpu) === 3 ? 1 : 0);
     const known = codePages.get(key);
@@ -201,5 +210,5 @@ export const createTranslations = (
     if (changed) forget();
     else setContexts();
   };
-  return { fill, codePage, refresh, forget, forgetBlocks };
+  return { fill, fillWhole, codePage, refresh, forget, forgetBlocks };
 };
