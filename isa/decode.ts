@@ -31,8 +31,11 @@ export interface DecodedInstruction {
   readonly lengthBytes: number;
 }
 
-/** 'invalid': no instruction, #UD. 'truncated': the bytes end before the instruction does. */
-export type DecodeResult = DecodedInstruction | 'invalid' | 'truncated';
+/**
+ * 'invalid': no instruction, #UD. 'tooLong': more than 15 bytes, #GP(0). 'truncated': the bytes end
+ * before the instruction does.
+ */
+export type DecodeResult = DecodedInstruction | 'invalid' | 'tooLong' | 'truncated';
 
 export const MAX_INSTRUCTION_BYTES = 15;
 
@@ -49,10 +52,11 @@ export const decode = (
   try {
     decoder.ip = rip;
     decoder.decodeOut(iced);
-    if (decoder.lastError === DecoderError.NoMoreBytes) {
-      return window.length < MAX_INSTRUCTION_BYTES ? 'truncated' : 'invalid';
+    if (decoder.lastError === DecoderError.NoMoreBytes) return 'truncated';
+    if (decoder.lastError !== DecoderError.None) {
+      // iced-x86 stops after 15 bytes, and calls that invalid too.
+      return iced.length < MAX_INSTRUCTION_BYTES ? 'invalid' : 'tooLong';
     }
-    if (decoder.lastError !== DecoderError.None) return 'invalid';
     return translate(iced, codeWidth);
   } finally {
     iced.free();

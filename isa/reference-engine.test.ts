@@ -227,3 +227,9 @@ test('an encoding without a meaning here is #UD', () => {
   expect(execute(machine, '0f58c1').kind).toBe('pending');
   expect(machine.fault).toBe('UD');
 });
+
+test('an instruction of more than 15 bytes is too long', () => {
+  const bytes = Uint8Array.from([...new Array<number>(15).fill(0x2e), 0x90]);
+  expect(decode(bytes, 0, 0n, 64)).toBe('tooLong');
+  expect(decode(bytes.subarray(0, 14), 0, 0n, 64)).toBe('truncated');
+});

@@ -26,6 +26,8 @@ export interface NonRoot {
   /** What the guest reads of CR0 or CR4, and what a write that does not exit changes. */
   readControlRegister(number: number, value: bigint): bigint;
   writeControlRegister(number: number, old: bigint, value: bigint): bigint;
+  /** Added to what RDTSC, RDTSCP and RDMSR of the time-stamp counter read; absent: nothing. */
+  timeStampOffset?(): bigint;
 }
 
 export interface Cpu {

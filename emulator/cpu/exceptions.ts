@@ -317,7 +317,7 @@ export const interruptReturn = (cpu: Cpu, width: number): Outcome => {
 const ioplOf = (cpu: Cpu): number => Number((readRflagsOf(cpu) >> 12n) & 3n);
 
 /** Loads SS for a return; a null selector is allowed in 64-bit mode below level 3. */
-const returnStack = (
+export const returnStack = (
   cpu: Cpu,
   selector: number,
   target: number,
@@ -342,7 +342,7 @@ const returnStack = (
 };
 
 /** A return outwards clears data segments that the outer level may not use. */
-const dropInnerSegments = (cpu: Cpu, cpl: number): void => {
+export const dropInnerSegments = (cpu: Cpu, cpl: number): void => {
   for (const segment of [state.ES, state.DS, state.FS, state.GS]) {
     const access = word(cpu, state.segmentAccess(segment));
     const isConformingCode = (access & 0x1c) === 0x1c;

@@ -51,9 +51,15 @@ const efer: Msr = {
   },
 };
 
+/** What the guest reads: with the offset of the VMCS, SDM Vol. 3C 25.3, RDTSC. */
+export const readTimeStamp = (cpu: Cpu): bigint => {
+  const offset = cpu.nonRoot?.timeStampOffset?.() ?? 0n;
+  return BigInt.asUintN(64, cpu.timeStamp() + quad(cpu, state.TSC_OFFSET) + offset);
+};
+
 const timeStamp: Msr = {
   name: 'IA32_TIME_STAMP_COUNTER',
-  read: (cpu) => BigInt.asUintN(64, cpu.timeStamp() + quad(cpu, state.TSC_OFFSET)),
+  read: readTimeStamp,
   write: (cpu, value) => {
     setQuad(cpu, state.TSC_OFFSET, BigInt.asUintN(64, value - cpu.timeStamp()));
     return true;

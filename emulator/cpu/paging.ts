@@ -30,12 +30,13 @@ export type Translation =
 export interface SecondStage {
   /**
    * The machine address of `gpa`, or undefined if a VM exit has been made. `linear` is the linear
-   * address for which it is asked; `forTable` tells that a paging-structure entry is accessed.
+   * address for which it is asked, if there is one; `forTable` tells that a paging-structure entry
+   * is accessed.
    */
   translate(
     gpa: number,
     access: PagingAccess,
-    linear: bigint,
+    linear: bigint | undefined,
     forTable: boolean,
   ): Maddr | undefined;
 }

@@ -61,17 +61,19 @@ export const walkEpt = (
   return { kind: 'violation', permissions: 0 };
 };
 
-/** The exit qualification of an EPT violation. */
+/**
+ * The exit qualification of an EPT violation. Bit 7: the guest linear address is valid, which it is
+ * not for the load of PDPTE registers; bit 8: the access was to the translated address itself.
+ */
 export const violationQualification = (
   access: PagingAccess,
   permissions: number,
   forTable: boolean,
+  hasLinear = true,
 ): number =>
   (access.write ? 2 : access.execute ? 4 : 1) |
   (permissions << 3) |
-  // The guest linear address is valid; bit 8: the access was to the translated address itself.
-  0x80 |
-  (forTable ? 0 : 0x100);
+  (hasLinear ? 0x80 | (forTable ? 0 : 0x100) : 0);
 
 const frameBase = (low: number, high: number): number =>
   (high & 0x000f_ffff) * 2 ** 32 + ((low & 0xffff_f000) >>> 0);

@@ -25,6 +25,7 @@ const F = {
   ioBitmapB: vmcsEncodingOf('IO_BITMAP_B'),
   msrBitmaps: vmcsEncodingOf('MSR_BITMAPS'),
   eptPointer: vmcsEncodingOf('EPT_POINTER'),
+  tscOffset: vmcsEncodingOf('TSC_OFFSET'),
   cr0Mask: vmcsEncodingOf('CR0_GUEST_HOST_MASK'),
   cr4Mask: vmcsEncodingOf('CR4_GUEST_HOST_MASK'),
   cr0Shadow: vmcsEncodingOf('CR0_READ_SHADOW'),
@@ -111,6 +112,11 @@ const PRIVILEGED: ReadonlySet<OperationName> = new Set<OperationName>([
   'loadTaskOrLocalTable',
 ]);
 
+/** With CR4.TSD set these fault at CPL above 0 before they would exit. */
+const isTimeStampRead = (operation: OperationName): boolean =>
+  operation === 'rdtsc' || operation === 'rdtscp';
+const CR4_TSD = 4;
+
 /** Non-root operation under the VMCS in `region`, whose guest state is in the window. */
 export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation => {
   const { memory } = cpu;
@@ -191,7 +197,10 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   const dx = (): number => word(cpu, state.registerSlot(2)) & 0xffff;
 
   const intercepts = (operation: OperationName, args: readonly bigint[]): boolean => {
-    if (PRIVILEGED.has(operation) && word(cpu, state.CPL) !== 0) return false;
+    const isUser = word(cpu, state.CPL) !== 0;
+    if (isUser && PRIVILEGED.has(operation)) return false;
+    if (isUser && isTimeStampRead(operation) && (word(cpu, state.CR4) & CR4_TSD) !== 0)
+      return false;
     const simple = SIMPLE[operation];
     if (simple !== undefined) {
       const { reason, control } = simple;
@@ -253,7 +262,12 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   };
 
   const stage: SecondStage = {
-    translate: (gpa: number, access: PagingAccess, linear: bigint, forTable: boolean) => {
+    translate: (
+      gpa: number,
+      access: PagingAccess,
+      linear: bigint | undefined,
+      forTable: boolean,
+    ) => {
       if (!has('secondary', 1)) return gpa as Maddr;
       const pointer = read(F.eptPointer);
       const low = Number(pointer & 0xffff_ffffn) | 0;
@@ -261,8 +275,10 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       if (result.kind === 'page') return result.maddr;
       if (result.kind === 'violation') {
         const { permissions } = result;
-        exit('EPT_VIOLATION', BigInt(violationQualification(access, permissions, forTable)));
-        write(F.linear, linear);
+        const hasLinear = linear !== undefined;
+        const bits = violationQualification(access, permissions, forTable, hasLinear);
+        exit('EPT_VIOLATION', BigInt(bits));
+        write(F.linear, linear ?? 0n);
       } else exit('EPT_MISCONFIGURATION');
       write(F.physical, BigInt(gpa));
       return undefined;
@@ -273,6 +289,7 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     intercepts,
     interceptsException,
     tripleFault: () => exit('TRIPLE_FAULT'),
+    timeStampOffset: () => (has('primary', 3) ? read(F.tscOffset) : 0n),
     readControlRegister: (number, value) => {
       if (number !== 0 && number !== 4) return value;
       const [mask, shadow] = number === 0 ? [F.cr0Mask, F.cr0Shadow] : [F.cr4Mask, F.cr4Shadow];

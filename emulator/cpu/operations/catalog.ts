@@ -1,13 +1,15 @@
 /**
- * The operations that the processor has. What is not here raises #UD, as on a processor that does
- * not enumerate the feature; VMX instructions do so outside VMX operation.
+ * Every operation, by name. What CPUID does not enumerate raises #UD, and so do VMX instructions
+ * where they do not exit: no code runs in VMX root operation. CPUID and GETSEC always exit.
  */
 import type { OperationName } from '../../../isa/index.ts';
 import { raise } from '../cpu.ts';
 import { OUTCOME } from '../processor.ts';
+import * as far from './far-transfers.ts';
 import * as flags from './flags.ts';
 import type { Operation } from './operation.ts';
 import * as ports from './ports.ts';
+import * as queries from './queries.ts';
 import * as registers from './registers.ts';
 import * as tables from './tables.ts';
 import * as transfers from './transfers.ts';
@@ -15,7 +17,8 @@ import * as transfers from './transfers.ts';
 const nothing: Operation = () => OUTCOME.next;
 const undefinedOpcode: Operation = (cpu) => raise(cpu, 'UD');
 
-const OPERATIONS: Partial<Record<OperationName, Operation>> = {
+const OPERATIONS: Readonly<Record<OperationName, Operation>> = {
+  cpuid: undefinedOpcode,
   hlt: registers.hlt,
   pause: nothing,
   rdtsc: registers.rdtsc,
@@ -40,8 +43,17 @@ const OPERATIONS: Partial<Record<OperationName, Operation>> = {
   writeSegmentBase: tables.writeSegmentBase,
   loadSegment: transfers.loadSegment,
   loadFarPointer: transfers.loadFarPointer,
-  farJump: transfers.farJump,
-  farReturn: transfers.farReturn,
+  farJump: far.farJump,
+  farCall: far.farCall,
+  farReturn: far.farReturn,
+  sysenter: far.sysenter,
+  sysexit: far.sysexit,
+  smsw: queries.smsw,
+  verifySegment: queries.verifySegment,
+  loadAccessRights: queries.loadAccessRights,
+  loadSegmentLimit: queries.loadSegmentLimit,
+  bound: queries.bound,
+  rdpmc: queries.rdpmc,
   interrupt: transfers.interrupt,
   interruptReturn: transfers.interruptReturn,
   syscall: transfers.syscall,
@@ -56,6 +68,31 @@ const OPERATIONS: Partial<Record<OperationName, Operation>> = {
   portOutString: ports.portOutString,
   clac: flags.clac,
   stac: flags.stac,
+  invpcid: undefinedOpcode,
+  monitor: undefinedOpcode,
+  mwait: undefinedOpcode,
+  xgetbv: undefinedOpcode,
+  xsetbv: undefinedOpcode,
+  rsm: undefinedOpcode,
+  fxsave: undefinedOpcode,
+  fxrstor: undefinedOpcode,
+  rdrand: undefinedOpcode,
+  rdseed: undefinedOpcode,
+  vmcall: undefinedOpcode,
+  vmmcall: undefinedOpcode,
+  vmfunc: undefinedOpcode,
+  vmxon: undefinedOpcode,
+  vmxoff: undefinedOpcode,
+  vmclear: undefinedOpcode,
+  vmptrld: undefinedOpcode,
+  vmptrst: undefinedOpcode,
+  vmread: undefinedOpcode,
+  vmwrite: undefinedOpcode,
+  vmlaunch: undefinedOpcode,
+  vmresume: undefinedOpcode,
+  invept: undefinedOpcode,
+  invvpid: undefinedOpcode,
+  getsec: undefinedOpcode,
 };
 
-export const operationOf = (name: OperationName): Operation => OPERATIONS[name] ?? undefinedOpcode;
+export const operationOf = (name: OperationName): Operation => OPERATIONS[name];

@@ -1,4 +1,6 @@
 /** Control, debug and model-specific registers. SDM Vol. 3A 2.5, 9.8.5; Vol. 3B 17.2; Vol. 4. */
+
+import { hostAddressOf } from '../../memory/machine-memory.ts';
 import {
   type Cpu,
   cplOf,
@@ -10,8 +12,9 @@ import {
   setWord,
   word,
 } from '../cpu.ts';
-import { msrOf } from '../msrs.ts';
-import { OUTCOME } from '../processor.ts';
+import { msrOf, readTimeStamp } from '../msrs.ts';
+import type { PagingAccess } from '../paging.ts';
+import { OUTCOME, type Outcome } from '../processor.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation } from './operation.ts';
 
@@ -22,8 +25,13 @@ const CR0_PG = 1n << 31n;
 const CR0_DEFINED = 0xe005_003fn;
 const CR0_ET = 16n;
 const CR4_PAE = 1n << 5n;
-/** VME to PCE, OSFXSR, OSXMMEXCPT, UMIP, VMXE, FSGSBASE, PCIDE, SMEP, SMAP. */
-const CR4_DEFINED = 0x33_2fffn;
+/** VME to PCE, OSFXSR, OSXMMEXCPT, UMIP, VMXE, FSGSBASE, SMEP, SMAP. */
+const CR4_DEFINED = 0x31_2fffn;
+/** Changes of CD, NW and PG, and of PAE, PGE, PSE and SMEP load the PDPTE registers. */
+const CR0_RELOADS = 0xe000_0000n;
+const CR4_RELOADS = 0x10_00b0n;
+const PDPTE_RESERVED = 0xffff_c000_0000_01e6n;
+const TABLE_READ: PagingAccess = { write: false, execute: false, user: false };
 const EFER_LME = 1n << 8n;
 const EFER_LMA = 1n << 10n;
 const CR3_ADDRESS = 0x0000_3fff_ffff_f018n;
@@ -59,21 +67,56 @@ export const writeControlRegister: Operation = (cpu, args) => {
   const old = quad(cpu, slot);
   const wanted = args[1] ?? 0n;
   const value = cpu.nonRoot?.writeControlRegister(number, old, wanted) ?? wanted;
-  return setControlRegister(cpu, number, value) ? OUTCOME.next : raise(cpu, 'GP', 0);
+  return finish(cpu, setControlRegister(cpu, number, value));
+};
+
+/** `exit`: loading the page-directory pointers has made a VM exit. */
+type Setting = boolean | 'exit';
+
+const finish = (cpu: Cpu, setting: Setting): Outcome =>
+  setting === 'exit' ? OUTCOME.exit : setting ? OUTCOME.next : raise(cpu, 'GP', 0);
+
+/** With PAE paging the four top entries are loaded here: SDM Vol. 3A 4.4.1 "PDPTE Registers". */
+const loadPointers = (cpu: Cpu, cr0: bigint, cr3: bigint, cr4: bigint): Setting => {
+  const usesPae = (cr0 & CR0_PG) !== 0n && (cr4 & CR4_PAE) !== 0n;
+  if (!usesPae || (quad(cpu, state.EFER) & EFER_LME) !== 0n) return true;
+  const table = Number(cr3 & 0xffff_ffe0n);
+  const at = cpu.stage.translate(table, TABLE_READ, undefined, false);
+  if (at === undefined) return 'exit';
+  const entries = [0, 1, 2, 3].map(
+    (index) => cpu.memory.quads[(hostAddressOf(at) + index * 8) >>> 3] ?? 0n,
+  );
+  if (entries.some((entry) => (entry & 1n) !== 0n && (entry & PDPTE_RESERVED) !== 0n)) return false;
+  for (const [index, entry] of entries.entries()) setQuad(cpu, state.PDPTES + index * 8, entry);
+  return true;
+};
+
+/** Bits beyond the physical-address width are #GP in 64-bit mode; there is no PCID. */
+const setCr3 = (cpu: Cpu, value: bigint): Setting => {
+  const cr3 = isLongMode(cpu) ? value & CR3_ADDRESS : value & 0xffff_fff8n;
+  if (is64Bit(cpu) && value >> 46n !== 0n) return false;
+  const loaded = loadPointers(cpu, quad(cpu, state.CR0), cr3, quad(cpu, state.CR4));
+  if (loaded !== true) return loaded;
+  setQuad(cpu, state.CR3, cr3);
+  cpu.invalidate();
+  return true;
 };
 
 /** Sets a control register if the processor allows the value; false for #GP(0). */
-const setControlRegister = (cpu: Cpu, number: number, value: bigint): boolean => {
+const setControlRegister = (cpu: Cpu, number: number, value: bigint): Setting => {
   switch (number) {
     case 0:
       return setCr0(cpu, value);
     case 3: {
-      setQuad(cpu, state.CR3, isLongMode(cpu) ? value & CR3_ADDRESS : value & 0xffff_fff8n);
-      break;
+      return setCr3(cpu, value);
     }
     case 4: {
       const needsPae = isLongMode(cpu) && (value & CR4_PAE) === 0n;
       if ((value & ~CR4_DEFINED) !== 0n || needsPae) return false;
+      const reloads = ((quad(cpu, state.CR4) ^ value) & CR4_RELOADS) !== 0n;
+      const cr3 = quad(cpu, state.CR3);
+      const loaded = !reloads || loadPointers(cpu, quad(cpu, state.CR0), cr3, value);
+      if (loaded !== true) return loaded;
       setQuad(cpu, state.CR4, value);
       break;
     }
@@ -88,7 +131,7 @@ const setControlRegister = (cpu: Cpu, number: number, value: bigint): boolean =>
   return true;
 };
 
-const setCr0 = (cpu: Cpu, wanted: bigint): boolean => {
+const setCr0 = (cpu: Cpu, wanted: bigint): Setting => {
   const old = quad(cpu, state.CR0);
   const value = (wanted & CR0_DEFINED) | CR0_ET;
   const turnsOn = (value & ~old & CR0_PG) !== 0n;
@@ -100,6 +143,9 @@ const setCr0 = (cpu: Cpu, wanted: bigint): boolean => {
   if (turnsOff && is64Bit(cpu)) return false;
   const entersLong = turnsOn && (efer & EFER_LME) !== 0n;
   if (entersLong && (quad(cpu, state.CR4) & CR4_PAE) === 0n) return false;
+  const reloads = ((old ^ value) & CR0_RELOADS) !== 0n;
+  const loaded = !reloads || loadPointers(cpu, value, quad(cpu, state.CR3), quad(cpu, state.CR4));
+  if (loaded !== true) return loaded;
   setQuad(cpu, state.CR0, value);
   if (entersLong) setQuad(cpu, state.EFER, efer | EFER_LMA);
   if (turnsOff) setQuad(cpu, state.EFER, efer & ~EFER_LMA);
@@ -121,7 +167,7 @@ export const lmsw: Operation = (cpu, args) => {
   const low = (args[0] ?? 0n) & 15n;
   const wanted = (old & ~14n) | low | (old & CR0_PE);
   const value = cpu.nonRoot?.writeControlRegister(0, old, wanted) ?? wanted;
-  return setCr0(cpu, value) ? OUTCOME.next : raise(cpu, 'GP', 0);
+  return finish(cpu, setCr0(cpu, value));
 };
 
 const debugSlot = (number: number): number =>
@@ -174,7 +220,7 @@ export const wrmsr: Operation = (cpu) => {
 };
 
 const setTimeStamp = (cpu: Cpu): void => {
-  const value = BigInt.asUintN(64, cpu.timeStamp() + quad(cpu, state.TSC_OFFSET));
+  const value = readTimeStamp(cpu);
   setQuad(cpu, EAX, value & 0xffff_ffffn);
   setQuad(cpu, EDX, value >> 32n);
 };

@@ -1,92 +1,16 @@
-/** Far transfers, software interrupts, SYSCALL and SYSRET. SDM Vol. 2A and 2B; Vol. 3A 5.8.8. */
+/** Segment loads, software interrupts, SYSCALL and SYSRET. SDM Vol. 2A and 2B; Vol. 3A 5.8.8. */
 import { INTERRUPT_KIND } from '../../../isa/index.ts';
-import {
-  type Cpu,
-  cplOf,
-  dataAccess,
-  is64Bit,
-  isLongMode,
-  quad,
-  raise,
-  readLinear,
-  setQuad,
-  setWord,
-  word,
-} from '../cpu.ts';
+import { type Cpu, cplOf, is64Bit, quad, raise, setQuad, setWord, word } from '../cpu.ts';
 import { deliverEvent, EVENT_TYPE, interruptReturn as returnFromInterrupt } from '../exceptions.ts';
 import { OUTCOME, type Outcome } from '../processor.ts';
 import { readRflagsOf, writeRflagsOf } from '../rflags.ts';
-import {
-  dplOf,
-  isCode,
-  isConforming,
-  isPresent,
-  loadSegment as load,
-  readDescriptor,
-  setCodeSegment,
-} from '../segmentation.ts';
+import { loadSegment as load } from '../segmentation.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation } from './operation.ts';
 
 const RSP = state.registerSlot(4);
 const isCanonical = (value: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, value)) === value;
-
-/** JMP to a code segment. Call gates and task gates are no targets here: #GP. */
-export const farJump: Operation = (cpu, args) => {
-  const selector = numberAt(args, 0);
-  const code = codeSegmentFor(cpu, selector);
-  if (typeof code === 'number') return code;
-  const width = (code.access & 0x2000) !== 0 && isLongMode(cpu) ? 64 : 32;
-  const offset = args[1] ?? 0n;
-  if (width === 64 && !isCanonical(offset)) return raise(cpu, 'GP', 0);
-  setCodeSegment(cpu, code, cplOf(cpu));
-  setQuad(cpu, state.RIP, BigInt.asUintN(width, offset));
-  cpu.invalidate();
-  return OUTCOME.jumped;
-};
-
-/** The code segment of a selector for a transfer that keeps CPL, or the outcome of its fault. */
-const codeSegmentFor = (cpu: Cpu, selector: number) => {
-  const cpl = cplOf(cpu);
-  const code = selector & 0xfffc;
-  if (code === 0) return raise(cpu, 'GP', 0);
-  const descriptor = readDescriptor(cpu, selector, 'GP');
-  if ('failure' in descriptor) return descriptor.failure;
-  const isRefused = isConforming(descriptor)
-    ? dplOf(descriptor) > cpl
-    : (selector & 3) > cpl || dplOf(descriptor) !== cpl;
-  const hasBothSizes = (descriptor.access & 0x6000) === 0x6000;
-  if (!isCode(descriptor) || isRefused || (isLongMode(cpu) && hasBothSizes)) {
-    return raise(cpu, 'GP', code);
-  }
-  return isPresent(descriptor) ? descriptor : raise(cpu, 'NP', code);
-};
-
-/** RETF to the same privilege level; to an outer one it pops the stack too. */
-export const farReturn: Operation = (cpu, args) => {
-  const release = args[0] ?? 0n;
-  const bytes = numberAt(args, 1) / 8;
-  const top = quad(cpu, RSP);
-  const base = is64Bit(cpu) ? 0n : quad(cpu, state.segmentBase(state.SS));
-  const at = (index: number) =>
-    readLinear(cpu, base + top + BigInt(index * bytes), bytes, dataAccess(cpu, false));
-  const offset = at(0);
-  if ('failure' in offset) return offset.failure;
-  const selector = at(1);
-  if ('failure' in selector) return selector.failure;
-  const number = Number(selector.value & 0xffffn);
-  const target = number & 3;
-  if (target < cplOf(cpu)) return raise(cpu, 'GP', number & 0xfffc);
-  if (target > cplOf(cpu)) return raise(cpu, 'GP', number & 0xfffc);
-  const code = codeSegmentFor(cpu, number);
-  if (typeof code === 'number') return code;
-  setCodeSegment(cpu, code, target);
-  setQuad(cpu, state.RIP, offset.value);
-  setQuad(cpu, RSP, top + BigInt(2 * bytes) + release);
-  cpu.invalidate();
-  return OUTCOME.jumped;
-};
 
 export const loadSegment: Operation = (cpu, args) => {
   const segment = numberAt(args, 0);
