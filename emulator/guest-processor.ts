@@ -31,6 +31,12 @@ const HAS_CODE = 1n << 11n;
 const WINDOW_EXITING = 4n;
 const RFLAGS_IF = 0x200;
 const RFLAGS_TF = 0x100;
+/** Halves of guest state that the checks of VM entry look at, or that entry derives the mode from. */
+const CHECKED = [
+  ...[state.CR0, state.CR3 + 4, state.CR4, state.EFER, state.RFLAGS_REST, state.RFLAGS_REST + 4],
+  ...[state.CS, state.SS, state.TR].map(state.segmentAccess),
+  ...[state.ACTIVITY, state.INTERRUPTIBILITY],
+];
 /** Iterations of one REP instruction after which the run loop looks up. */
 const ITERATIONS_AT_ONCE = 65_536;
 
@@ -52,6 +58,7 @@ export const createGuestProcessor = (
   let retired = 0;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let guest: GuestOperation | undefined;
+  const atEntry = new Int32Array(CHECKED.length);
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
   let stopIsDue = false;
@@ -65,6 +72,7 @@ export const createGuestProcessor = (
     timeStamp: () => BigInt(tscAtStart + retired),
     invalidate: () => undefined,
     noteWrite: (host, lengthBytes) => fast?.noteWrite(host, lengthBytes),
+    remembered: (linear, access) => fast?.remembered(linear, access) ?? 0,
   };
   const step = createPreciseEngine(cpu);
   const fast = engine === 'interpreter' ? createInterpreter(cpu) : undefined;
@@ -76,11 +84,17 @@ export const createGuestProcessor = (
     (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
     (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
 
-  const enter = (vmcs: number): string | undefined => {
+  const enter = (vmcs: number, isChecked: boolean): string | undefined => {
+    if (isChecked && guest !== undefined && isAsAtEntry()) {
+      setWord(cpu, state.VMX_MODE, 2);
+      exitIsDue = inject(guest);
+      return undefined;
+    }
     const operation = createGuestOperation(cpu, vmcs as Maddr);
     const objection = objectionToEntry(operation.read);
     if (objection !== undefined) return objection;
     guest = operation;
+    for (const [i, slot] of CHECKED.entries()) atEntry[i] = word(cpu, slot);
     cpu.stage = operation.stage;
     const { nonRoot } = operation;
     cpu.nonRoot = {
@@ -96,6 +110,14 @@ export const createGuestProcessor = (
     updateMode(cpu);
     exitIsDue = inject(operation);
     return undefined;
+  };
+
+  /** Whether the registers that the checks look at are as at the last entry that was checked. */
+  const isAsAtEntry = (): boolean => {
+    for (let i = 0; i < CHECKED.length; i += 1) {
+      if (atEntry[i] !== memory.words[(CHECKED[i] ?? 0) >>> 2]) return false;
+    }
+    return true;
   };
 
   /** Delivers the event of the VM-entry controls; true if that made a VM exit. */

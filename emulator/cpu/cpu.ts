@@ -43,6 +43,8 @@ export interface Cpu {
   timeStamp: () => bigint;
   /** Paging has changed: what engines know of translations and decoded code is stale. */
   invalidate: () => void;
+  /** The host address of an access within one page, if the engine remembers it; else 0. */
+  remembered?: (linear: bigint, access: PagingAccess) => number;
   /** Memory with decoded code or remembered paging entries has been written. */
   noteWrite?: (host: number, lengthBytes: number) => void;
 }
@@ -88,6 +90,8 @@ export const hostOf = (
   linear: bigint,
   access: PagingAccess,
 ): { host: number } | { failure: Failure } => {
+  const host = cpu.remembered?.(linear, access) ?? 0;
+  if (host !== 0) return { host };
   const result = translateLinear(cpu.memory, cpu.stage, linear, access);
   switch (result.kind) {
     case 'page': {

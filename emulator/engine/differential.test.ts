@@ -191,6 +191,7 @@ const createDriver = (seed: number, isFast: boolean): Driver => {
     timeStamp: () => 0n,
     invalidate: () => {},
     noteWrite: (host, lengthBytes) => fast?.noteWrite(host, lengthBytes),
+    remembered: (linear, access) => fast?.remembered(linear, access) ?? 0,
   };
   setQuad(cpu, state.CR0, 0x8001_0031n);
   setQuad(cpu, state.CR3, BigInt(PML4));

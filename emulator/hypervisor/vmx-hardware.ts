@@ -13,21 +13,34 @@ import {
   writeVmcs,
 } from '../vmx/vmcs.ts';
 import type { XenVcpu } from './domain.ts';
-import type { Hardware } from './hardware.ts';
+import { FIELD, type Hardware } from './hardware.ts';
 
 /** Entry and execution; everything else of the hardware is memory. */
 export type GuestProcessor = Pick<
   Hardware,
   'run' | 'step' | 'retired' | 'setTsc' | 'invalidateTranslations' | 'noteWrite' | 'setBreakpoints'
 > & {
-  /** Checks and injection with this VMCS, whose guest state is in the window. */
-  enter(vmcs: number): string | undefined;
+  /**
+   * Checks and injection with this VMCS, whose guest state is in the window. `isChecked` tells that
+   * software has written none of its fields that matter since the last entry.
+   */
+  enter(vmcs: number, isChecked: boolean): string | undefined;
   /** The window holds another vCPU now. */
   windowChanged(): void;
 };
 
+/** Fields that no check of VM entry looks at, or whose slot is compared (guest-processor.ts). */
+const UNCHECKED: ReadonlySet<number> = new Set([
+  FIELD.GUEST_RIP,
+  FIELD.GUEST_RSP,
+  FIELD.GUEST_INTERRUPTIBILITY,
+  FIELD.IDT_VECTORING_INFORMATION,
+]);
+
 export const createVmxHardware = (memory: MachineMemory, processor: GuestProcessor): Hardware => {
   let loaded: XenVcpu | undefined;
+  /** Whether software has written a field that the checks of VM entry look at. */
+  let isChecked = false;
   const { bytes, view } = memory;
   const running = runningWindow(memory);
   const windowOf = (vcpu: XenVcpu): WindowSlots =>
@@ -55,18 +68,24 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       loaded?.window.set(bytes.subarray(WINDOW, WINDOW + WINDOW_BYTES));
       bytes.set(vcpu.window, WINDOW);
       loaded = vcpu;
+      isChecked = false;
       processor.windowChanged();
     },
     read: (field) => peekField(required(), field),
     peekField,
     write(field, value) {
       const vcpu = required();
+      if (!UNCHECKED.has(field)) isChecked = false;
       if (!writeVmcs(memory, vcpu.vmcs, windowOf(vcpu), field, value)) {
         throw new Error(`There is no VMCS field 0x${field.toString(16)}.`);
       }
     },
     prepareVmcs: ({ vmcs }) => clearVmcs(memory, vmcs),
-    enter: () => processor.enter(required().vmcs),
+    enter() {
+      const objection = processor.enter(required().vmcs, isChecked);
+      isChecked = objection === undefined;
+      return objection;
+    },
     run: (budget) => processor.run(budget),
     step: () => processor.step(),
     setTsc: (value) => processor.setTsc(value),
@@ -87,6 +106,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       vcpu.window.set(window);
       if (vcpu !== loaded) return;
       bytes.set(window, WINDOW);
+      isChecked = false;
       processor.windowChanged();
     },
   };

@@ -26,6 +26,8 @@ export interface FastEngine {
   repeat(): boolean;
   /** The precise engine has executed something: registers may decide otherwise now. */
   refresh(): void;
+  /** See Cpu.remembered. */
+  readonly remembered: NonNullable<Cpu['remembered']>;
   /** Translations are stale: the P2M has changed, or another vCPU is loaded. */
   forget(): void;
   noteWrite(host: number, lengthBytes: number): void;
@@ -154,12 +156,11 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     return limit - left;
   };
 
-  const holdsTables = (host: number, lengthBytes: number): boolean => {
+  const tablesIn = (host: number, lengthBytes: number): number => {
+    let flags = 0;
     const last = pageFlagSlot(host + lengthBytes - 1);
-    for (let slot = pageFlagSlot(host); slot <= last; slot += 1) {
-      if (((bytes[slot] ?? 0) & (PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE)) !== 0) return true;
-    }
-    return false;
+    for (let slot = pageFlagSlot(host); slot <= last; slot += 1) flags |= bytes[slot] ?? 0;
+    return flags & (PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE);
   };
 
   const repeat = (): boolean => {
@@ -176,10 +177,13 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     run,
     repeat,
     refresh: translations.refresh,
+    remembered: translations.remembered,
     forget: translations.forget,
     noteWrite(host, lengthBytes) {
       if (blocks.noteWrite(host, lengthBytes)) translations.forgetBlocks();
-      if (lengthBytes > LARGE_WRITE || holdsTables(host, lengthBytes)) translations.forget();
+      const tables = lengthBytes > LARGE_WRITE ? PAGE_HAS_CODE_TABLE : tablesIn(host, lengthBytes);
+      if ((tables & PAGE_HAS_CODE_TABLE) !== 0) translations.forget();
+      else if (tables !== 0) translations.forgetData();
     },
     setBreakpoints(addresses) {
       breakpoints = addresses;

@@ -8,7 +8,7 @@
  * privilege, another vCPU, the P2M) is compared or told.
  */
 import { type Cpu, cplOf, word } from '../../cpu/cpu.ts';
-import { type SecondStage, translateLinear } from '../../cpu/paging.ts';
+import { type PagingAccess, type SecondStage, translateLinear } from '../../cpu/paging.ts';
 import { LEAVE_REASONS } from '../../cpu/processor.ts';
 import * as state from '../../cpu/state.ts';
 import {
@@ -24,11 +24,15 @@ export interface Translations {
   fill(low: number, high: number, access: number): number;
   /** As fill, for a write to all that follows in the page: 0 if the page has code or tables. */
   fillWhole(low: number, high: number, access: number): number;
+  /** The host address for an access of one byte; 0 if it is to be walked for. */
+  remembered(linear: bigint, access: PagingAccess): number;
   /** Host address of the page that code at a canonical `rip` is in; 0 if it faults. */
   codePage(rip: bigint): number;
   /** Compares the registers that decide about translations, and forgets what they change. */
   refresh(): void;
   forget(): void;
+  /** Tables of data have changed, those of code have not. */
+  forgetData(): void;
   /** Decoded code has changed: blocks are not to be found by address any more. */
   forgetBlocks(): void;
 }
@@ -198,6 +202,17 @@ export const createTranslations = (
     return page;
   };
 
+  const remembered = (linear: bigint, { write, execute, user, implicit }: PagingAccess): number => {
+    if (implicit === true || user !== (cplOf(cpu) === 3)) return 0;
+    if (!execute) {
+      const low = Number(BigInt.asIntN(32, linear));
+      const high = Number(BigInt.asIntN(32, linear >> 32n));
+      return fill(low, high, write ? WRITES | 1 : 1);
+    }
+    const page = word(cpu, state.CODE_WIDTH) === 64 ? codePage(linear) : 0;
+    return page === 0 ? 0 : page + Number(linear & 0xfffn);
+  };
+
   const refresh = (): void => {
     let changed = false;
     for (let i = 0; i < compared.length; i += 1) {
@@ -210,5 +225,14 @@ export const createTranslations = (
     if (changed) forget();
     else setContexts();
   };
-  return { fill, fillWhole, codePage, refresh, forget, forgetBlocks };
+  return {
+    fill,
+    fillWhole,
+    remembered,
+    codePage,
+    refresh,
+    forget,
+    forgetData,
+    forgetBlocks,
+  };
 };
