@@ -1,0 +1,195 @@
+/**
+ * The packed extension as a person uses it: trusts the folder, opens a guest, presses F5, ticks a
+ * VM event, reads call stack, trees and the page of an exit, types `xl list`. Every step takes a
+ * screenshot, named in the order of the steps.
+ */
+import { join } from 'node:path';
+
+const WAIT = { timeout: 15_000 };
+
+export async function driveAsPerson({ browser, url, screenshots, report }) {
+  const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  let shots = 0;
+  const shoot = async (name) => {
+    shots += 1;
+    const number = String(shots).padStart(2, '0');
+    await page.screenshot({ path: join(screenshots, `${number}-${name}.png`) });
+  };
+  for (const [name, step] of Object.entries(steps)) {
+    try {
+      await step(page, url, shoot);
+      report(name);
+    } catch (error) {
+      await shoot('failed');
+      report(name, error instanceof Error ? error.message : String(error));
+      return;
+    }
+  }
+}
+
+const steps = {
+  'trusts the folder': async (page, url, shoot) => {
+    await page.goto(url);
+    await page.waitForSelector('.monaco-workbench', WAIT);
+    const trust = page.getByRole('button', { name: /Yes, I trust/ });
+    await trust.waitFor(WAIT);
+    await shoot('trust');
+    await trust.click();
+    await trust.waitFor({ state: 'hidden', ...WAIT });
+  },
+
+  'opens a guest, colored': async (page, _url, shoot) => {
+    await open(page, 'cpuid-exits/main.asm');
+    await page.waitForSelector('.view-line .mtk6, .view-line .mtk5, .view-line .mtk7', WAIT);
+    await command(page, 'Notifications: Clear All Notifications');
+    await command(page, 'View: Close Secondary Side Bar', true);
+    await shoot('guest');
+  },
+
+  'ticks CPUID in VM Events, before the first start': async (page, _url, shoot) => {
+    await page.locator('.activitybar .action-label[aria-label^="Hyperstep"]').click();
+    const group = row(page, /^VM exits/);
+    await group.waitFor(WAIT);
+    await shoot('events');
+    await group.click();
+    await page.keyboard.press('ArrowRight');
+    const cpuid = row(page, /^CPUID/);
+    await cpuid.waitFor(WAIT);
+    await cpuid
+      .locator('.monaco-custom-toggle, .custom-view-tree-node-item-checkbox')
+      .first()
+      .click();
+    await page.waitForTimeout(300);
+    await shoot('events-ticked');
+  },
+
+  'F5 stops at the entry': async (page, _url, shoot) => {
+    await page.locator('.editor-group-container .view-lines').first().click();
+    await page.keyboard.press('F5');
+    await page.waitForSelector(
+      '.debug-top-stack-frame-line, .debug-focused-stack-frame-line',
+      WAIT,
+    );
+    await page.waitForSelector('.debug-call-stack .stack-frame', WAIT);
+    await page.waitForTimeout(500);
+    await shoot('entry');
+  },
+
+  'continues into the VM exit, whose page explains it': async (page, _url, shoot) => {
+    await page.keyboard.press('F5');
+    await page.getByText('VM exit 10 CPUID').first().waitFor(WAIT);
+    await page.waitForTimeout(700);
+    await shoot('exit');
+    await page.keyboard.press('F11');
+    await page.waitForTimeout(700);
+    await shoot('exit-step');
+  },
+
+  'reads the trees': async (page, _url, shoot) => {
+    await page.locator('.activitybar .action-label[aria-label^="Hyperstep"]').click();
+    await row(page, /^1 cpuid-exits/).waitFor(WAIT);
+    await shoot('domains');
+    await collapse(page, 'VM Events');
+    await expand(page, 'vCPUs');
+    await row(page, /^d1\.v0/)
+      .last()
+      .waitFor(WAIT);
+    await shoot('vcpus');
+    await collapse(page, 'vCPUs');
+    await expand(page, 'P2M');
+    await row(page, /cpuid-exits/)
+      .last()
+      .waitFor(WAIT);
+    await row(page, /cpuid-exits/)
+      .last()
+      .click();
+    await page.keyboard.press('ArrowRight');
+    await expand(page, 'Page Walk');
+    await row(page, /^rip = 0x/).waitFor(WAIT);
+    await page.waitForTimeout(500);
+    await shoot('p2m-page-walk');
+  },
+
+  'walks an address that is typed': async (page, _url, shoot) => {
+    await command(page, 'Hyperstep: Walk an Address');
+    await page.keyboard.type('rsp');
+    await page.keyboard.press('Enter');
+    await row(page, /^rsp = 0x/).waitFor(WAIT);
+    await shoot('page-walk');
+  },
+
+  'types xl list in the Debug Console': async (page, _url, shoot) => {
+    await command(page, 'Debug Console: Focus on Debug Console View');
+    await page.keyboard.type('xl list');
+    await page.keyboard.press('Enter');
+    await page
+      .getByText(/State\s+Time/)
+      .first()
+      .waitFor(WAIT);
+    await shoot('console');
+  },
+
+  'steps out to the next instruction of the guest': async (page, _url, shoot) => {
+    await page.locator('.debug-toolbar .codicon-debug-step-out').first().click();
+    await page.waitForTimeout(1000);
+    await page.locator('.activitybar .action-label[aria-label^="Run and Debug"]').click();
+    await page.waitForSelector('.debug-call-stack .stack-frame', WAIT);
+    await page.waitForTimeout(500);
+    await shoot('guest-again');
+  },
+
+  stops: async (page) => {
+    await page.keyboard.press('Shift+F5');
+    await page
+      .locator('.debug-toolbar')
+      .first()
+      .waitFor({ state: 'hidden', ...WAIT });
+  },
+};
+
+const row = (page, label) =>
+  page
+    .locator('.sidebar .monaco-list-row')
+    .filter({ has: page.locator('.label-name', { hasText: label }) })
+    .first();
+
+const header = (page, title) =>
+  page
+    .locator('.sidebar .pane-header')
+    .filter({ hasText: new RegExp(`^\\s*${title}`, 'i') })
+    .first();
+
+const setPane = async (page, title, isExpanded) => {
+  const pane = header(page, title);
+  if ((await pane.getAttribute('aria-expanded')) !== `${isExpanded}`) await pane.click();
+};
+const expand = (page, title) => setPane(page, title, true);
+const collapse = (page, title) => setPane(page, title, false);
+
+/** Runs a command of the palette by its title; one that is not there is left when `isOptional`. */
+const command = async (page, title, isOptional = false) => {
+  await page.keyboard.press('F1');
+  await page.locator('.quick-input-widget input').first().waitFor(WAIT);
+  await page.keyboard.type(title);
+  await page.waitForTimeout(400);
+  const found = await page
+    .locator('.quick-input-list .monaco-list-row')
+    .filter({ hasText: title.split(': ').at(-1) })
+    .count();
+  if (found === 0 && !isOptional) throw new Error(`The palette has no '${title}'.`);
+  await page.keyboard.press(found === 0 ? 'Escape' : 'Enter');
+  await page.waitForTimeout(300);
+};
+
+const open = async (page, path) => {
+  await page.keyboard.press('Control+p');
+  await page.locator('.quick-input-widget input').first().waitFor(WAIT);
+  await page.keyboard.type(path);
+  await page
+    .locator('.quick-input-list .monaco-list-row')
+    .filter({ hasText: 'main.asm' })
+    .first()
+    .waitFor(WAIT);
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.editor-group-container .view-line', WAIT);
+};
