@@ -16,6 +16,7 @@ import {
   drainExit,
   type PendingExit,
   prepareEntry,
+  quickExitOf,
   viewExit,
 } from './hypervisor/pending-exit.ts';
 import { SCHEDULERS } from './hypervisor/schedulers/catalog.ts';
@@ -58,6 +59,7 @@ export const createMachineOn = (factory: HardwareFactory, config: MachineConfig)
     nowNs: 0,
     yieldRequested: false,
   };
+  hardware.setQuickExit?.(quickExitOf(hypervisor));
   const msrBitmap = createMsrBitmap(hardware, hypervisor.frames);
   for (const [index, domain] of config.domains.entries()) {
     buildDomain(hypervisor, index + 1, domain, msrBitmap);

@@ -13,7 +13,7 @@ import { updateMode } from './cpu/segmentation.ts';
 import * as state from './cpu/state.ts';
 import { createInterpreter } from './engine/interpreter/interpreter.ts';
 import { createPreciseEngine } from './engine/precise.ts';
-import type { EngineStop } from './hypervisor/hardware.ts';
+import type { EngineStop, QuickExit } from './hypervisor/hardware.ts';
 import type { GuestProcessor } from './hypervisor/vmx-hardware.ts';
 import type { EngineName } from './machine.ts';
 import type { Maddr } from './memory/addresses.ts';
@@ -31,6 +31,8 @@ const HAS_CODE = 1n << 11n;
 const WINDOW_EXITING = 4n;
 const RFLAGS_IF = 0x200;
 const RFLAGS_TF = 0x100;
+const CPUID_EXIT = 10;
+const CPUID_BYTES = 2;
 /** Halves of guest state that the checks of VM entry look at, or that entry derives the mode from. */
 const CHECKED = [
   ...[state.CR0, state.CR3 + 4, state.CR4, state.EFER, state.RFLAGS_REST, state.RFLAGS_REST + 4],
@@ -58,6 +60,7 @@ export const createGuestProcessor = (
   let retired = 0;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let guest: GuestOperation | undefined;
+  let quickExit: QuickExit | undefined;
   const atEntry = new Int32Array(CHECKED.length);
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
@@ -137,9 +140,22 @@ export const createGuestProcessor = (
 
   /** An exit for an open interrupt window comes before the next instruction. */
   const windowIsOpen = (operation: GuestOperation): boolean =>
-    (operation.read(PRIMARY) & WINDOW_EXITING) !== 0n &&
     (word(cpu, state.RFLAGS_REST) & RFLAGS_IF) !== 0 &&
+    (operation.read(PRIMARY) & WINDOW_EXITING) !== 0n &&
     (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
+
+  /** A CPUID whose VM exit is handled at once; no breakpoint lies there. */
+  const passCpuid = (operation: GuestOperation): boolean => {
+    if (quickExit === undefined) return false;
+    if (breakpoints.size > 0 && breakpoints.has(quad(cpu, state.RIP))) return false;
+    cpu.instructionLength = CPUID_BYTES;
+    if (!quickExit(CPUID_EXIT, operation.exitCpuid)) return false;
+    const low = (word(cpu, state.RIP) >>> 0) + CPUID_BYTES;
+    setWord(cpu, state.RIP, low);
+    if (low >= 2 ** 32) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
+    retired += 1;
+    return true;
+  };
 
   const leave = (): EngineStop => {
     exitIsDue = false;
@@ -168,6 +184,8 @@ export const createGuestProcessor = (
       if (fast !== undefined && mayRunFast()) {
         const count = isFirst ? 0 : fast.run(budget - retired - deliveries);
         retired += count;
+        if (retired + deliveries >= budget) continue;
+        if (fast.atCpuid && count > 0 && !windowIsOpen(guest) && passCpuid(guest)) continue;
         if (count > 0) continue;
         fast.repeat();
       }
@@ -206,6 +224,9 @@ export const createGuestProcessor = (
       return retired;
     },
     enter,
+    setQuickExit: (handle) => {
+      quickExit = handle;
+    },
     run: (budget) => run(budget, false),
     step: () => run(1, true),
     setTsc: (value) => {

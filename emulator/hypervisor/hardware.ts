@@ -9,7 +9,15 @@ import type { XenVcpu } from './domain.ts';
 /** Why the engine came back. */
 export type EngineStop = 'budget' | 'exit' | 'halted' | 'shutdown' | 'breakpoint' | 'stop';
 
+/**
+ * Handles a VM exit whose handler only sets general registers, without a look at events or steps;
+ * `record` writes it into the VMCS. False: it is to be handled as every exit.
+ */
+export type QuickExit = (reason: number, record: () => void) => boolean;
+
 export interface Hardware {
+  /** Gives the handler of exits that need not leave run(). */
+  setQuickExit?(handle: QuickExit): void;
   readonly memory: MachineMemory;
   /** Makes a vCPU the one whose state the processor holds: VMPTRLD, and its registers. */
   load(vcpu: XenVcpu): void;

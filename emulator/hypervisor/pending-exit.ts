@@ -7,6 +7,7 @@ import { exitReasonOf } from '../vmx/exit-reasons.ts';
 import { count, type XenVcpu } from './domain.ts';
 import { pendingVector } from './event-channels.ts';
 import { findExitHandler } from './exits/catalog.ts';
+import { answerCpuid, cpuid } from './exits/cpuid.ts';
 import {
   type ExitContext,
   type ExitSteps,
@@ -15,7 +16,7 @@ import {
   hasInjection,
 } from './exits/exit.ts';
 import { explainExit } from './exits/explain.ts';
-import { FIELD, INTERRUPT_WINDOW_EXITING, RFLAGS_IF } from './hardware.ts';
+import { FIELD, INTERRUPT_WINDOW_EXITING, type QuickExit, RFLAGS_IF } from './hardware.ts';
 import { emit, endDomain, type Hypervisor } from './hypervisor.ts';
 
 const VALID = 1n << 31n;
@@ -52,6 +53,24 @@ export const beginExit = (hypervisor: Hypervisor, vcpu: XenVcpu): PendingExit =>
   pending.coming = takeNext(pending);
   return pending;
 };
+
+/**
+ * Exits that are handled within run(): CPUID, if nobody listens. It counts as every exit; the
+ * processor counts the instruction.
+ */
+export const quickExitOf =
+  (hypervisor: Hypervisor): QuickExit =>
+  (reason, record) => {
+    const { hardware, events } = hypervisor;
+    const vcpu = hardware.loaded;
+    if (reason !== cpuid.number || vcpu === undefined) return false;
+    if (events.wants('vm-exit') || events.wants('vm-entry')) return false;
+    record();
+    vcpu.exits += 1;
+    count(vcpu.domain.exitCounts, 'CPUID');
+    answerCpuid(hardware, vcpu);
+    return true;
+  };
 
 /** Does the step that comes next; false when the handler is through. */
 export const advanceExit = (pending: PendingExit): boolean => {

@@ -18,7 +18,14 @@ import { FIELD, type Hardware } from './hardware.ts';
 /** Entry and execution; everything else of the hardware is memory. */
 export type GuestProcessor = Pick<
   Hardware,
-  'run' | 'step' | 'retired' | 'setTsc' | 'invalidateTranslations' | 'noteWrite' | 'setBreakpoints'
+  | 'run'
+  | 'step'
+  | 'retired'
+  | 'setQuickExit'
+  | 'setTsc'
+  | 'invalidateTranslations'
+  | 'noteWrite'
+  | 'setBreakpoints'
 > & {
   /**
    * Checks and injection with this VMCS, whose guest state is in the window. `isChecked` tells that
@@ -86,6 +93,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       isChecked = objection === undefined;
       return objection;
     },
+    setQuickExit: (handle) => processor.setQuickExit?.(handle),
     run: (budget) => processor.run(budget),
     step: () => processor.step(),
     setTsc: (value) => processor.setTsc(value),

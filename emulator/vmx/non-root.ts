@@ -12,7 +12,7 @@ import type { Maddr } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
 import { violationQualification, walkEpt } from './ept.ts';
 import { exitReasonNumber } from './exit-reasons.ts';
-import { readVmcs, runningWindow, writeVmcs } from './vmcs.ts';
+import { readVmcs, runningWindow, vmcsSlotOf, writeVmcs } from './vmcs.ts';
 import { vmcsEncodingOf } from './vmcs-fields.ts';
 
 const F = {
@@ -51,6 +51,8 @@ export interface GuestOperation {
   readonly stage: SecondStage;
   /** Makes a VM exit with this basic reason. */
   exit(reason: string, qualification?: bigint): void;
+  /** Makes the VM exit of a CPUID. */
+  readonly exitCpuid: () => void;
   read(encoding: number): bigint;
   write(encoding: number, value: bigint): void;
 }
@@ -138,6 +140,24 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     write(F.vectoring, BigInt(cpu.delivering));
     write(F.vectoringCode, BigInt(cpu.deliveringErrorCode));
     cpu.delivering = 0;
+  };
+  // The fields of every exit, for one that is made very often.
+  const CPUID_LENGTH = 2;
+  const slots = [
+    F.reason,
+    F.qualification,
+    F.length,
+    F.interruption,
+    F.vectoring,
+    F.vectoringCode,
+  ].map((field) => vmcsSlotOf(region, field));
+  const values = [exitReasonNumber('CPUID'), 0, CPUID_LENGTH, 0, 0, 0];
+  const exitCpuid = (): void => {
+    for (let i = 0; i < slots.length; i += 1) {
+      const slot = slots[i] ?? 0;
+      memory.words[slot] = values[i] ?? 0;
+      memory.words[slot + 1] = 0;
+    }
   };
   const bitmapBit = (frame: number, offset: bigint, bit: number): boolean => {
     const at = hostAddressOf(Number(read(frame) + offset) as Maddr) + (bit >>> 3);
@@ -301,5 +321,5 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       return (old & mask) | (value & ~mask);
     },
   };
-  return { nonRoot, stage, exit, read, write };
+  return { nonRoot, stage, exit, exitCpuid, read, write };
 };

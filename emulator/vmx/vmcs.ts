@@ -56,7 +56,8 @@ export interface WindowSlots {
 
 /** The window of the running vCPU. */
 export const runningWindow = ({ quads }: MachineMemory): WindowSlots => ({
-  get: (slot) => quads[slot >>> 3] ?? 0n,
+  // Not `?? 0n`: see quad() in cpu/cpu.ts.
+  get: (slot) => quads[slot >>> 3] as bigint,
   set: (slot, value) => {
     quads[slot >>> 3] = value;
   },
@@ -96,6 +97,13 @@ const widthMask = ({ width }: VmcsField): bigint =>
 const slotOf = (region: Maddr, field: VmcsField): number =>
   (hostAddressOf(region) + FIELDS_OFFSET + field.index * 8) >>> 3;
 
+/** Index of a field's low half in the memory's words; the field is in the region, not the window. */
+export const vmcsSlotOf = (region: Maddr, encoding: number): number => {
+  const field = vmcsFieldOf(encoding);
+  if (field === undefined) throw new Error(`There is no VMCS field 0x${encoding.toString(16)}.`);
+  return slotOf(region, field) * 2;
+};
+
 /** A field of a VMCS, whose guest state is in `window`; undefined if there is no such field. */
 export const readVmcs = (
   { quads }: MachineMemory,
@@ -107,7 +115,7 @@ export const readVmcs = (
   const inWindow = windowSlots.get(encoding);
   if (inWindow !== undefined) return window.get(inWindow);
   const field = vmcsFieldOf(encoding);
-  return field === undefined ? undefined : (quads[slotOf(region, field)] ?? 0n);
+  return field === undefined ? undefined : (quads[slotOf(region, field)] as bigint);
 };
 
 /** Writes a field, cut to its width; false if there is no such field. */

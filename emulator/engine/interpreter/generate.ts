@@ -21,6 +21,8 @@ export interface Interpreter {
 /** Keys of handlers that belong to no instruction. */
 export const LEAVE_FORM = '(leave)';
 export const GO_ON_FORM = '(go on)';
+/** CPUID, which a guest leaves for always. */
+export const CPUID_FORM = 'cpuid';
 
 const ZERO = w.i32(0);
 const RECORD_PARAMETER = w.local('i32', 0);
@@ -105,6 +107,14 @@ interface Handler {
 }
 
 const PSEUDO: readonly Handler[] = [
+  {
+    key: CPUID_FORM,
+    emit: (f, record, shared, exits) => {
+      f.call(shared.leave, record);
+      f.store(32, ZERO, state.LEAVE_REASON, w.i32(LEAVE_REASONS.operation));
+      exits.leave();
+    },
+  },
   {
     key: LEAVE_FORM,
     emit: (f, record, shared, exits) => controlOf(f, record, shared, exits).leave(),

@@ -19,6 +19,8 @@ export interface FastEngine {
    * at RIP needs the precise engine, or a breakpoint is there.
    */
   run(limit: number): number;
+  /** Whether the last run ended before a CPUID. */
+  readonly atCpuid: boolean;
   /**
    * If a repeated string instruction is at RIP, does elements of it, but not the last; whether it
    * has done any.
@@ -52,18 +54,15 @@ const interpreterModule = (): { interpreter: Interpreter; module: WebAssembly.Mo
   return fresh;
 };
 
-/** Branch displacements reach this far; code nearer to the end of the canonical range is precise. */
-const REACH = 2n ** 32n;
-const HALF = 2n ** 47n;
+const RIP_LOW = state.RIP >>> 2;
+const PAGE_LOW = state.RIP_PAGE >>> 2;
 
-const isUsual = (rip: bigint): boolean => {
-  const signed = BigInt.asIntN(64, rip);
-  return signed < HALF - REACH && signed > -HALF + REACH;
-};
+/** Whether no branch from here reaches the end of the canonical range; others are precise. */
+const isUsual = (high: number): boolean => high < 0x7fff && high > -0x7fff;
 
 export const createInterpreter = (cpu: Cpu): FastEngine => {
   const { memory } = cpu;
-  const { words, quads, bytes } = memory;
+  const { words, quads, bytes, view } = memory;
   const { interpreter, module } = interpreterModule();
   const blocks = createBlocks(memory, interpreter.handlers, () => translations.forget());
   const translations = createTranslations(cpu, blocks.hasCode);
@@ -72,35 +71,35 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   });
   const execute = instance.exports.run as (record: number) => number;
   const executeOne = instance.exports.step as (record: number) => number;
+  let atCpuid = false;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let cuts: ReadonlySet<number> = new Set();
 
   /** The block at RIP, which may then be found by generated code; 0 if there is none. */
   const enter = (link: number): number => {
-    const rip = quads[state.RIP >>> 3] ?? 0n;
-    if (!isUsual(rip)) return 0;
-    const page = translations.codePage(rip);
+    const low = words[RIP_LOW] ?? 0;
+    const high = words[RIP_LOW + 1] ?? 0;
+    if (!isUsual(high)) return 0;
+    const page = translations.codePage(low, high);
     if (page === 0) return 0;
-    const offset = Number(rip & 0xfffn);
-    const linkedPage = quads[state.RIP_PAGE >>> 3];
+    const offset = low & 0xfff;
+    const isInPage = words[PAGE_LOW] === low - offset && words[PAGE_LOW + 1] === high;
     const { generation } = blocks;
     const block = blocks.at(page, offset);
-    quads[state.RIP_PAGE >>> 3] = rip - BigInt(offset);
+    words[PAGE_LOW] = low - offset;
+    words[PAGE_LOW + 1] = high;
     if (cuts.has(offset)) return block;
-    const entry =
-      (state.BLOCK_HASH + Number(rip & BigInt(state.BLOCK_HASH_ENTRIES - 1)) * 16) >>> 3;
-    quads[entry] = BigInt.asUintN(48, rip) | (quads[state.CODE_CONTEXT >>> 3] ?? 0n);
-    words[entry * 2 + 2] = block;
-    const isInPage = linkedPage === quads[state.RIP_PAGE >>> 3];
+    const entry = (state.BLOCK_HASH >>> 2) + (low & (state.BLOCK_HASH_ENTRIES - 1)) * 4;
+    words[entry] = low;
+    words[entry + 1] = (high & 0xffff) | (words[(state.CODE_CONTEXT >>> 2) + 1] ?? 0);
+    words[entry + 2] = block;
     if (link !== 0 && isInPage && generation === blocks.generation) words[link >>> 2] = block;
     return block;
   };
 
   const standAt = (record: number): void => {
-    const offset =
-      (bytes[record + RECORD.pageOffset] ?? 0) |
-      ((bytes[record + RECORD.pageOffset + 1] ?? 0) << 8);
-    quads[state.RIP >>> 3] = (quads[state.RIP_PAGE >>> 3] ?? 0n) + BigInt(offset);
+    words[RIP_LOW] = (words[PAGE_LOW] ?? 0) | view.getUint16(record + RECORD.pageOffset, true);
+    words[RIP_LOW + 1] = words[PAGE_LOW + 1] ?? 0;
   };
 
   /** Runs some instructions of a block, fewer than it has; the number of those that were. */
@@ -121,11 +120,16 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   const run = (limit: number): number => {
     let left = limit;
     let link = 0;
+    atCpuid = false;
     while (left > 0) {
       const block = enter(link);
       link = 0;
       if (block === 0) return limit - left;
-      if (left < limit && breakpoints.size > 0 && breakpoints.has(quads[state.RIP >>> 3] ?? 0n)) {
+      if (
+        left < limit &&
+        breakpoints.size > 0 &&
+        breakpoints.has(quads[state.RIP >>> 3] as bigint)
+      ) {
         return limit - left;
       }
       const count = words[(block + HEADER.instructions) >>> 2] ?? 0;
@@ -138,7 +142,9 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
       execute(block + HEADER_BYTES);
       left -= slice - (words[state.BUDGET >>> 2] ?? 0);
       switch (word(cpu, state.LEAVE_REASON)) {
+        case LEAVE_REASONS.operation:
         case LEAVE_REASONS.precise: {
+          atCpuid = word(cpu, state.LEAVE_REASON) === LEAVE_REASONS.operation;
           const record = word(cpu, state.LAST_RECORD);
           const number = bytes[record + RECORD.number] ?? 0;
           const own = record - number * 32 - HEADER_BYTES;
@@ -164,9 +170,10 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   };
 
   const repeat = (): boolean => {
-    const rip = quads[state.RIP >>> 3] ?? 0n;
-    const page = isUsual(rip) ? translations.codePage(rip) : 0;
-    const offset = Number(rip & 0xfffn);
+    const low = words[RIP_LOW] ?? 0;
+    const high = words[RIP_LOW + 1] ?? 0;
+    const page = isUsual(high) ? translations.codePage(low, high) : 0;
+    const offset = low & 0xfff;
     if (page === 0 || offset > LAST_REPEAT) return false;
     const repeated = repeatedOf(bytes, page + offset);
     return repeated !== undefined && repeatInPages(cpu, repeated, translations.fillWhole);
@@ -175,6 +182,9 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   translations.refresh();
   return {
     run,
+    get atCpuid() {
+      return atCpuid;
+    },
     repeat,
     refresh: translations.refresh,
     remembered: translations.remembered,

@@ -11,6 +11,7 @@ import { type Cpu, cplOf, word } from '../../cpu/cpu.ts';
 import { type PagingAccess, type SecondStage, translateLinear } from '../../cpu/paging.ts';
 import { LEAVE_REASONS } from '../../cpu/processor.ts';
 import * as state from '../../cpu/state.ts';
+import type { Maddr } from '../../memory/addresses.ts';
 import {
   hostAddressOf,
   PAGE_HAS_CODE,
@@ -26,8 +27,8 @@ export interface Translations {
   fillWhole(low: number, high: number, access: number): number;
   /** The host address for an access of one byte; 0 if it is to be walked for. */
   remembered(linear: bigint, access: PagingAccess): number;
-  /** Host address of the page that code at a canonical `rip` is in; 0 if it faults. */
-  codePage(rip: bigint): number;
+  /** Host address of the page that code at a canonical address is in; 0 if it faults. */
+  codePage(low: number, high: number): number;
   /** Compares the registers that decide about translations, and forgets what they change. */
   refresh(): void;
   forget(): void;
@@ -46,9 +47,14 @@ const CODE_USER = 0x8000;
 const RFLAGS_AC = 1 << 18;
 const SECOND_LEVEL = 1 << 16;
 const WRITABLE = 1;
+const STAGE_ENTRIES = 1 << 14;
+const CR4_SMAP = 1 << 21;
 /** What decides about a translation besides privilege. */
 const CONTROL = [state.CR0, state.CR3, state.CR3 + 4, state.CR4, state.EFER];
 const PAE_ENTRIES = Array.from({ length: 8 }, (_, index) => state.PDPTES + index * 4);
+
+const linearOf = (low: number, high: number): bigint =>
+  (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 
 /** `hasCode` tells whether bytes of a page with decoded code are code. */
 export const createTranslations = (
@@ -107,15 +113,30 @@ export const createTranslations = (
     setContexts();
   };
   const forget = (): void => {
+    stageFrames.fill(-1);
     codePages.clear();
     forgetBlocks();
     forgetData();
   };
 
+  /** Guest-physical frames that the second stage has translated, for each kind of access. */
+  const stageFrames = new Float64Array(STAGE_ENTRIES).fill(-1);
+  const stageMaddrs = new Float64Array(STAGE_ENTRIES);
+  const throughStage: SecondStage['translate'] = (gpa, access, linear, forTable) => {
+    const offset = gpa % 4096;
+    const key = (gpa - offset) / 1024 + (access.execute ? 2 : access.write ? 1 : 0);
+    const index = key % STAGE_ENTRIES;
+    if (stageFrames[index] === key) return ((stageMaddrs[index] ?? 0) + offset) as Maddr;
+    const maddr = cpu.stage.translate(gpa, access, linear, forTable);
+    if (maddr === undefined) return undefined;
+    stageFrames[index] = key;
+    stageMaddrs[index] = maddr - offset;
+    return maddr;
+  };
   /** The second stage, which notes where entries of the guest's tables are. */
   const noting: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
-      const maddr = cpu.stage.translate(gpa, access, linear, forTable);
+      const maddr = throughStage(gpa, access, linear, forTable);
       if (forTable && maddr !== undefined && maddr < memory.ramBytes) {
         const slot = pageFlagSlot(hostAddressOf(maddr));
         const flags = bytes[slot] ?? 0;
@@ -164,8 +185,7 @@ export const createTranslations = (
       remember(writes ? state.TLB_WRITE : state.TLB_READ, low, high, page);
       return page + offset;
     }
-    const linear = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
-    const host = walk(linear, writes, false);
+    const host = walk(linearOf(low, high), writes, false);
     if (host === 0) return refuse();
     const page = host - offset;
     if (writes) {
@@ -192,25 +212,28 @@ export const createTranslations = (
     return (flags & (PAGE_HAS_CODE | PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE)) === 0 ? host : 0;
   };
 
-  const codePage = (rip: bigint): number => {
-    const key = Number(BigInt.asUintN(48, rip) >> 12n) * 2 + (cplOf(cpu) === 3 ? 1 : 0);
+  const codePage = (low: number, high: number): number => {
+    const frame = (high & 0xffff) * 2 ** 20 + (low >>> 12);
+    const key = frame * 2 + (cplOf(cpu) === 3 ? 1 : 0);
     const known = codePages.get(key);
     if (known !== undefined) return known;
-    const host = walk(rip, false, true);
+    const host = walk(linearOf(low, high), false, true);
     const page = host === 0 ? 0 : host - (host & 0xfff);
     if (page !== 0) codePages.set(key, page);
     return page;
   };
 
   const remembered = (linear: bigint, { write, execute, user, implicit }: PagingAccess): number => {
-    if (implicit === true || user !== (cplOf(cpu) === 3)) return 0;
-    if (!execute) {
-      const low = Number(BigInt.asIntN(32, linear));
-      const high = Number(BigInt.asIntN(32, linear >> 32n));
-      return fill(low, high, write ? WRITES | 1 : 1);
-    }
-    const page = word(cpu, state.CODE_WIDTH) === 64 ? codePage(linear) : 0;
-    return page === 0 ? 0 : page + Number(linear & 0xfffn);
+    if (user !== (cplOf(cpu) === 3)) return 0;
+    // Only SMAP tells the processor's own accesses from others of its privilege.
+    if (implicit === true && (word(cpu, state.CR4) & CR4_SMAP) !== 0) return 0;
+    const low = Number(linear & 0xffff_ffffn) | 0;
+    const high = Number(linear >> 32n) | 0;
+    if (!execute) return fill(low, high, write ? WRITES | 1 : 1);
+    const top = high >> 15;
+    const isUsual = word(cpu, state.CODE_WIDTH) === 64 && (top === 0 || top === -1);
+    const page = isUsual ? codePage(low, high) : 0;
+    return page === 0 ? 0 : page + (low & 0xfff);
   };
 
   const refresh = (): void => {

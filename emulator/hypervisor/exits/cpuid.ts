@@ -1,7 +1,10 @@
 /**
  * CPUID always exits: the guest sees the processor that the hypervisor wants it to see.
  */
+import { registerSlot } from '../../cpu/state.ts';
 import { cpuidOf } from '../cpuid-policy.ts';
+import type { XenVcpu } from '../domain.ts';
+import type { Hardware } from '../hardware.ts';
 import {
   advance,
   advanceStep,
@@ -11,6 +14,24 @@ import {
   step,
   writeGeneral,
 } from './exit.ts';
+
+const [RAX, RCX, RDX, RBX] = [0, 1, 2, 3].map((register) => registerSlot(register) >>> 2) as [
+  number,
+  number,
+  number,
+  number,
+];
+
+/** The same without steps: sets the four registers of the vCPU that is loaded. */
+export const answerCpuid = ({ memory }: Hardware, vcpu: XenVcpu): void => {
+  const { words } = memory;
+  const leaf = cpuidOf(vcpu, (words[RAX] ?? 0) >>> 0, (words[RCX] ?? 0) >>> 0);
+  words[RAX] = leaf.eax;
+  words[RBX] = leaf.ebx;
+  words[RCX] = leaf.ecx;
+  words[RDX] = leaf.edx;
+  for (const low of [RAX, RBX, RCX, RDX]) words[low + 1] = 0;
+};
 
 export const cpuid: ExitHandler = {
   number: 10,
