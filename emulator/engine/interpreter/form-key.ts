@@ -3,7 +3,7 @@
  *
  *   mnemonic : operand width : condition : operands
  *
- * with operands r32 (register), i8 (immediate), t (branch target) and b64, x64, s64: memory with a
+ * with operands r32 (register), i8 (immediate), n8 (the count of a shift, not 0 once masked), t (branch target) and b64, x64, s64: memory with a
  * base, with an index too, with both in FS or GS.
  */
 import type { DecodedInstruction, MemoryOperand, Operand } from '../../../isa/index.ts';
@@ -56,6 +56,18 @@ const isString = ({ operands, definition }: DecodedInstruction): boolean =>
   /^(movs|stos|lods|scas|cmps)[bwdq]$/.test(definition?.mnemonic ?? '') &&
   operands.every((one) => one.kind !== 'memory' || one.segment < FS);
 
+const SHIFTS: ReadonlySet<string> = new Set(['shl', 'sal', 'shr', 'sar', 'rol', 'ror']);
+
+const isShiftByNumber = ({ definition, form, operands }: DecodedInstruction): boolean => {
+  const count = operands[1];
+  const mask = form.width === 64 ? 63n : 31n;
+  return (
+    SHIFTS.has(definition?.mnemonic ?? '') &&
+    count?.kind === 'immediate' &&
+    (count.value & mask) !== 0n
+  );
+};
+
 /** Undefined if no handler is made for such instructions. */
 export const formKeyOf = (instruction: DecodedInstruction): string | undefined => {
   const { definition, form, operands } = instruction;
@@ -67,5 +79,6 @@ export const formKeyOf = (instruction: DecodedInstruction): string | undefined =
   if (isString(instruction)) return form.repeat === undefined ? `${mnemonic}:0::` : undefined;
   const keys = operands.map(operandKey);
   if (keys.includes(undefined)) return undefined;
+  if (isShiftByNumber(instruction)) keys[1] = 'n8';
   return `${mnemonic}:${form.width}:${form.condition ?? ''}:${keys.join(',')}`;
 };

@@ -19,6 +19,8 @@ export interface HandlerForm {
   readonly operands: readonly Operand[];
   /** For each memory operand, by its index: 'b', 'x' or 's'. */
   readonly memoryKinds: readonly (string | undefined)[];
+  /** An immediate operand that is known to be no multiple of the shift's width. */
+  readonly count: Operand | undefined;
 }
 
 const WIDTHS: readonly Width[] = [8, 16, 32, 64];
@@ -64,7 +66,7 @@ const HOT: readonly string[] = [
     key('dec', width, [`r${width}`]),
     key('lea', width, [`r${width}`, 'b0']),
     key('lea', width, [`r${width}`, 'x0']),
-    ...['shl', 'shr', 'sar', 'rol'].map((mnemonic) => key(mnemonic, width, [`r${width}`, 'i8'])),
+    ...['shl', 'shr', 'sar', 'rol'].map((mnemonic) => key(mnemonic, width, [`r${width}`, 'n8'])),
     key('imul', width, [`r${width}`, `r${width}`]),
     key('imul', width, [`r${width}`, `r${width}`, `i${width}`]),
     key('adc', width, [`r${width}`, `i${width}`]),
@@ -132,6 +134,7 @@ const COLD: readonly string[] = [
   ...['shl', 'shr', 'sar', 'rol', 'ror', 'sal'].flatMap((mnemonic) =>
     WIDTHS.flatMap((width) =>
       anywhere(width).flatMap((place) => [
+        key(mnemonic, width, [place, 'n8']),
         key(mnemonic, width, [place, 'i8']),
         key(mnemonic, width, [place, 'r8']),
       ]),
@@ -163,6 +166,7 @@ const operandOf = (text: string): Operand => {
     case 'r':
       return { kind: 'register', register: 0, high: false, width };
     case 'i':
+    case 'n':
       return { kind: 'immediate', value: 0n, width };
     case 't':
       return { kind: 'target', displacement: 0n };
@@ -184,10 +188,12 @@ const formOf = (text: string): HandlerForm | undefined => {
   const definition = definitionOf(mnemonic);
   if (definition === undefined) return undefined;
   const names = list === '' ? [] : list.split(',');
+  const operands = names.map(operandOf);
   return {
     key: text,
     definition,
-    operands: names.map(operandOf),
+    operands,
+    count: operands[names.indexOf('n8')],
     memoryKinds: names.map((name) => (MEMORY.includes(name[0] ?? '') ? name[0] : undefined)),
     form: {
       width: (Number(width) || 64) as Width,

@@ -133,19 +133,20 @@ const emitForm =
     projection.commit();
   };
 
-/** The forms whose meanings handlers can express. */
-const supported = (): readonly Handler[] => {
-  const none: Shared = { slow: 0, leave: 0, find: 0, outOfBudget: 0 };
-  const nowhere: Exits = { next: () => {}, leave: () => {} };
-  return HANDLER_FORMS.map((form) => ({ key: form.key, emit: emitForm(form) })).filter((one) => {
-    try {
-      one.emit(new FunctionWriter(1), RECORD_PARAMETER, none, nowhere);
-      return true;
-    } catch (error) {
-      if (error instanceof Unsupported) return false;
-      throw error;
-    }
-  });
+/** The function of a handler; undefined if handlers cannot express the form's meaning. */
+const functionOf = ({ emit }: Handler, shared: Shared): FunctionWriter | undefined => {
+  const f = new FunctionWriter(1);
+  try {
+    emit(f, RECORD_PARAMETER, shared, {
+      next: (record) => f.return(record),
+      leave: () => f.return(ZERO),
+    });
+  } catch (error) {
+    if (error instanceof Unsupported) return undefined;
+    throw error;
+  }
+  f.unreachable();
+  return f;
 };
 
 export const generateInterpreter = (): Interpreter => {
@@ -153,18 +154,16 @@ export const generateInterpreter = (): Interpreter => {
   const handlerType = module.type(['i32'], ['i32']);
   const slow = module.import('slow', module.type(['i32', 'i32', 'i32'], ['i32']));
   const shared: Shared = { slow, ...writeShared(module) };
-  const all = supported();
+  const all = HANDLER_FORMS.map((form) => ({ key: form.key, emit: emitForm(form) }));
   const hot = Math.min(HOT_FORMS, BRANCH_TABLE_FORMS);
-  const handlers = [...all.slice(0, hot), ...PSEUDO, ...all.slice(hot)];
-  const functions = handlers.map(({ emit }) => {
-    const f = new FunctionWriter(1);
-    emit(f, RECORD_PARAMETER, shared, {
-      next: (record) => f.return(record),
-      leave: () => f.return(ZERO),
-    });
-    f.unreachable();
-    return module.function(handlerType, f);
-  });
+  const handlers: Handler[] = [];
+  const functions: number[] = [];
+  for (const handler of [...all.slice(0, hot), ...PSEUDO, ...all.slice(hot)]) {
+    const body = functionOf(handler, shared);
+    if (body === undefined) continue;
+    handlers.push(handler);
+    functions.push(module.function(handlerType, body));
+  }
   module.table(functions);
   writeRun(module, handlerType, handlers.slice(0, hot), shared);
   const step = new FunctionWriter(1);

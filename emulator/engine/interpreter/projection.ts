@@ -28,6 +28,8 @@ import { RECORD } from './record.ts';
 export interface Value {
   readonly code: w.Expression;
   readonly width: ValueWidth;
+  /** Known not to be 0, masked as a count or not. */
+  readonly isNonZero?: boolean;
 }
 
 /** A meaning asks for what handlers do not do; the form is left to the precise engine. */
@@ -157,7 +159,12 @@ export class Projection implements Semantics<Value> {
     return w.add(w.add(w.multiply(aHigh, bHigh), high(middle)), high(other));
   }
   and(a: Value, b: Value): Value {
-    return { code: w.and(a.code, b.code), width: a.width };
+    const code = w.and(a.code, b.code);
+    return {
+      code,
+      width: a.width,
+      isNonZero: a.isNonZero === true && b.code.constant !== undefined,
+    };
   }
   or(a: Value, b: Value): Value {
     return { code: w.or(a.code, b.code), width: a.width };
@@ -213,10 +220,12 @@ export class Projection implements Semantics<Value> {
     return { code: w.lessSigned(signed(a), signed(b)), width: 1 };
   }
   isZero(a: Value): Value {
+    if (a.isNonZero === true) return this.constant(0, 1);
     return { code: w.isZero(a.code), width: 1 };
   }
   zeroExtend(a: Value, width: Width): Value {
-    return { code: width === 64 ? w.extendUnsigned(a.code) : a.code, width };
+    const code = width === 64 ? w.extendUnsigned(a.code) : a.code;
+    return { code, width, isNonZero: a.isNonZero === true };
   }
   signExtend(a: Value, width: Width): Value {
     if (a.width === 1) throw new Unsupported('signExtend of a condition');
@@ -233,7 +242,7 @@ export class Projection implements Semantics<Value> {
     };
   }
   bind(a: Value): Value {
-    return this.#bound(a.code, a.width);
+    return { ...this.#bound(a.code, a.width), isNonZero: a.isNonZero === true };
   }
 
   read(operand: Operand, width?: Width): Value {
@@ -251,7 +260,8 @@ export class Projection implements Semantics<Value> {
       }
       case 'immediate': {
         const size = width ?? operand.width;
-        return this.#bound(w.load(typeOf(size), size, this.#record, RECORD.immediate), size);
+        const value = this.#bound(w.load(typeOf(size), size, this.#record, RECORD.immediate), size);
+        return { ...value, isNonZero: operand === this.#handler.count };
       }
       default:
         throw new Unsupported(`an operand of kind ${operand.kind}`);

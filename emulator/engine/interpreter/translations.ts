@@ -167,6 +167,10 @@ export const createTranslations = (
     words[entry + 2] = (host - (low & ~0xfff)) | 0;
   };
 
+  /** Whether these bytes are of one entry of long-mode tables that is not present: no walk used it. */
+  const isEmptyEntry = (host: number, lengthBytes: number): boolean =>
+    (host & 7) + lengthBytes <= 8 && ((bytes[host - (host & 7)] ?? 0) & 1) === 0;
+
   const fill = (low: number, high: number, access: number): number => {
     const writes = (access & WRITES) !== 0;
     const lengthBytes = access & 0xff;
@@ -189,11 +193,12 @@ export const createTranslations = (
     if (host === 0) return refuse();
     const page = host - offset;
     if (writes) {
-      const flags = bytes[pageFlagSlot(page)] ?? 0;
+      const isUnused = isEmptyEntry(host, lengthBytes);
+      const flags = (bytes[pageFlagSlot(page)] ?? 0) & (isUnused ? ~PAGE_HAS_CODE_TABLE : ~0);
       if ((flags & PAGE_HAS_CODE_TABLE) !== 0) return refuse();
       if ((flags & PAGE_HAS_CODE) !== 0 && hasCode(host, lengthBytes)) return refuse();
       if ((flags & PAGE_HAS_TABLE) !== 0) {
-        forgetData();
+        if (!isUnused) forgetData();
         return host;
       }
       if ((flags & PAGE_HAS_CODE) !== 0) return host;
