@@ -182,8 +182,9 @@ export const createGuestProcessor = (
         return 'breakpoint';
       }
       if (fast !== undefined && mayRunFast()) {
-        const count = isFirst ? 0 : fast.run(budget - retired - deliveries);
+        const count = fast.run(budget - retired - deliveries);
         retired += count;
+        if (count > 0) isFirst = false;
         if (retired + deliveries >= budget) continue;
         if (fast.atCpuid && count > 0 && !windowIsOpen(guest) && passCpuid(guest)) continue;
         if (count > 0) continue;

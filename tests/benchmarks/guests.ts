@@ -29,20 +29,26 @@ const programOf = (name: string): string => {
   return program;
 };
 
-const runHere = (program: string, units: number | 'retired'): Measurement => {
+/** A machine whose guest is about to begin its work; `hasEnded` tells when it is through. */
+export const startedMachine = (name: string) => {
   let console = '';
   const machine = createMachine({
-    domains: [{ name: 'bench', program: readFileSync(program), memoryBytes: MEMORY_BYTES }],
+    domains: [{ name, program: readFileSync(programOf(name)), memoryBytes: MEMORY_BYTES }],
     console: (_domain, text) => {
       console += text;
     },
   });
   while (!console.includes('S')) machine.run(1);
+  return { machine, hasEnded: () => console.includes('E') };
+};
+
+const runHere = (name: string, units: number | 'retired'): Measurement => {
+  const { machine, hasEnded } = startedMachine(name);
   const before = machine.retired;
   const start = processorSeconds();
-  while (!console.includes('E')) {
+  while (!hasEnded()) {
     const stop = machine.run(50_000_000);
-    if (stop.why === 'end' && !console.includes('E')) throw new Error(stop.explanation);
+    if (stop.why === 'end' && !hasEnded()) throw new Error(stop.explanation);
   }
   const seconds = processorSeconds() - start;
   return { units: units === 'retired' ? machine.retired - before : units, seconds };
@@ -93,7 +99,7 @@ const guest = (
     unit,
     required,
     here: () => {
-      const measured = runHere(path(), units);
+      const measured = runHere(name, units);
       last = measured.units;
       return measured;
     },
