@@ -1,5 +1,5 @@
 ; alu - dependent integer arithmetic, 11 instructions a step.
-%define ROUNDS 12000000
+%define ROUNDS 40000000
 %include "bench.inc"
 
 workload:

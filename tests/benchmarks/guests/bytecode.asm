@@ -1,5 +1,5 @@
 ; bytecode - a threaded interpreter: an indirect jump a bytecode.
-%define ROUNDS 1500000
+%define ROUNDS 4000000
 %include "bench.inc"
 
 %macro next 0

@@ -1,5 +1,5 @@
 ; cpuid - an instruction that always leaves a guest.
-%define ROUNDS 400000
+%define ROUNDS 3000000
 %include "bench.inc"
 
 workload:

@@ -1,5 +1,5 @@
 ; fib - recursive Fibonacci: calls, returns, pushes and pops.
-%define ROUNDS 20
+%define ROUNDS 60
 %include "bench.inc"
 
 workload:
