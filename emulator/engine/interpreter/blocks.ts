@@ -6,7 +6,7 @@ import { type DecodedInstruction, decode } from '../../../isa/index.ts';
 import * as state from '../../cpu/state.ts';
 import { type MachineMemory, PAGE_HAS_CODE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import { formKeyOf } from './form-key.ts';
-import { endsBlock } from './forms.ts';
+import { endsBlock, overwritesFlags, QUIET } from './forms.ts';
 import { GO_ON_FORM, LEAVE_FORM } from './generate.ts';
 import { HEADER, HEADER_BYTES, MAX_BLOCK, RECORD, RECORD_BYTES } from './record.ts';
 
@@ -121,6 +121,7 @@ export const createBlocks = (
     let at = block + HEADER_BYTES;
     let position = offset;
     let count = 0;
+    const keys: string[] = [];
     for (let isOpen = true; isOpen; ) {
       if (count === MAX_BLOCK || position >= PAGE || (count > 0 && cuts.has(position))) {
         writeRecord(at, goOnHandler, count, position, undefined);
@@ -129,7 +130,9 @@ export const createBlocks = (
       }
       const decoded = decode(window, position, 0n, 64);
       const instruction = typeof decoded === 'string' ? undefined : decoded;
-      const handler = instruction && handlers.get(formKeyOf(instruction) ?? '');
+      const key = (instruction && formKeyOf(instruction)) ?? '';
+      const handler = handlers.get(key);
+      keys.push(key);
       if (instruction === undefined || handler === undefined) {
         writeRecord(at, leaveHandler, count, position, undefined);
         isOpen = false;
@@ -142,6 +145,12 @@ export const createBlocks = (
       position += instruction?.lengthBytes ?? 0;
       count += 1;
       at += RECORD_BYTES;
+    }
+    for (let i = 0; i + 1 < keys.length; i += 1) {
+      const quiet = handlers.get(`${keys[i]}${QUIET}`);
+      if (quiet === undefined || !overwritesFlags(keys[i + 1] ?? '')) continue;
+      const record = block + HEADER_BYTES + i * RECORD_BYTES;
+      view.setUint16(record + RECORD.handler, quiet, true);
     }
     next = at;
     view.setInt32(block + HEADER.instructions, count, true);

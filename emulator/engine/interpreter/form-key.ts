@@ -68,6 +68,12 @@ const isShiftByNumber = ({ definition, form, operands }: DecodedInstruction): bo
   );
 };
 
+/** POP [rsp + n] adds to RSP before it computes the address; handlers do not know the base. */
+const isPopByStackPointer = ({ definition, operands }: DecodedInstruction): boolean => {
+  const [destination] = operands;
+  return definition?.mnemonic === 'pop' && destination?.kind === 'memory' && destination.base === 4;
+};
+
 /** Undefined if no handler is made for such instructions. */
 export const formKeyOf = (instruction: DecodedInstruction): string | undefined => {
   const { definition, form, operands } = instruction;
@@ -76,6 +82,7 @@ export const formKeyOf = (instruction: DecodedInstruction): string | undefined =
   if (NOTHING.has(mnemonic)) return 'nop:32::';
   if (mnemonic === 'cpuid') return mnemonic;
   if (form.codeWidth !== 64 || form.addressWidth !== 64) return undefined;
+  if (isPopByStackPointer(instruction)) return undefined;
   if (isString(instruction)) return form.repeat === undefined ? `${mnemonic}:0::` : undefined;
   const keys = operands.map(operandKey);
   if (keys.includes(undefined)) return undefined;

@@ -21,7 +21,12 @@ export interface HandlerForm {
   readonly memoryKinds: readonly (string | undefined)[];
   /** An immediate operand that is known to be no multiple of the shift's width. */
   readonly count: Operand | undefined;
+  /** Leaves the flags as they are, because the next instruction overwrites them all. */
+  readonly isQuiet: boolean;
 }
+
+/** The end of the key of a quiet form. */
+export const QUIET = ':quiet';
 
 const WIDTHS: readonly Width[] = [8, 16, 32, 64];
 const WIDE: readonly Width[] = [32, 64];
@@ -90,6 +95,13 @@ const HOT: readonly string[] = [
   key('ret', 64, []),
   ...CONDITIONS.map((condition) => key('jcc', 64, ['t'], condition)),
 ];
+
+const ONLY_REGISTERS = /^(?:add|sub|adc|sbb|and|or|xor|imul|shl|shr|sar):(?:32|64)::[rin\d,]+$/;
+const OVERWRITES_FLAGS =
+  /^(?:(?:add|sub|cmp|and|or|xor|test|neg|imul):\d+::[ri\d,]+|(?:shl|shr|sar|sal):\d+::r\d+,n8)$/;
+
+/** Whether an instruction of this form cannot fault, reads no flags and writes all of them. */
+export const overwritesFlags = (key: string): boolean => OVERWRITES_FLAGS.test(key);
 
 const COLD: readonly string[] = [
   'nop:32::',
@@ -184,7 +196,7 @@ const operandOf = (text: string): Operand => {
 };
 
 const formOf = (text: string): HandlerForm | undefined => {
-  const [mnemonic = '', width, condition, list = ''] = text.split(':');
+  const [mnemonic = '', width, condition, list = '', quiet] = text.split(':');
   const definition = definitionOf(mnemonic);
   if (definition === undefined) return undefined;
   const names = list === '' ? [] : list.split(',');
@@ -193,6 +205,7 @@ const formOf = (text: string): HandlerForm | undefined => {
     key: text,
     definition,
     operands,
+    isQuiet: quiet !== undefined,
     count: operands[names.indexOf('n8')],
     memoryKinds: names.map((name) => (MEMORY.includes(name[0] ?? '') ? name[0] : undefined)),
     form: {
@@ -207,10 +220,13 @@ const formOf = (text: string): HandlerForm | undefined => {
   };
 };
 
+const TABLE = [...new Set(HOT)].flatMap((one) =>
+  ONLY_REGISTERS.test(one) ? [one, `${one}${QUIET}`] : [one],
+);
 /** How many of HANDLER_FORMS the branch table dispatches. */
-export const HOT_FORMS = new Set(HOT).size;
+export const HOT_FORMS = TABLE.length;
 
-export const HANDLER_FORMS: readonly HandlerForm[] = [...new Set([...HOT, ...COLD])]
+export const HANDLER_FORMS: readonly HandlerForm[] = [...new Set([...TABLE, ...COLD])]
   .map(formOf)
   .filter((form) => form !== undefined);
 

@@ -8,6 +8,7 @@ import * as state from '../../cpu/state.ts';
 import { PAGE_HAS_CODE_TABLE, PAGE_HAS_TABLE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import { IMPORTS } from '../wasm/module-writer.ts';
 import { createBlocks } from './blocks.ts';
+import { QUIET } from './forms.ts';
 import { generateInterpreter, type Interpreter } from './generate.ts';
 import { HEADER, HEADER_BYTES, RECORD } from './record.ts';
 import { repeatedOf, repeatInPages } from './repeat.ts';
@@ -70,7 +71,13 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     [IMPORTS]: { memory: memory.memory, slow: translations.fill },
   });
   const execute = instance.exports.run as (record: number) => number;
-  const executeOne = instance.exports.step as (record: number) => number;
+  const executeOne = instance.exports.step as (record: number, handler: number) => number;
+  /** For each handler that leaves the flags alone, the one that does not. */
+  const loud: number[] = [];
+  for (const [key, handler] of interpreter.handlers) {
+    const own = key.endsWith(QUIET) ? key.slice(0, -QUIET.length) : key;
+    loud[handler] = interpreter.handlers.get(own) ?? handler;
+  }
   let atCpuid = false;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let cuts: ReadonlySet<number> = new Set();
@@ -106,7 +113,8 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   const runPart = (block: number, count: number): number => {
     let record = block + HEADER_BYTES;
     for (let done = 0; done < count; done += 1) {
-      const next = executeOne(record);
+      const handler = view.getUint16(record + RECORD.handler, true);
+      const next = executeOne(record, loud[handler] ?? handler);
       if (next === 0) {
         standAt(record);
         return done;

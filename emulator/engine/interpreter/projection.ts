@@ -108,7 +108,7 @@ export class Projection implements Semantics<Value> {
   commit(): void {
     for (const commit of this.#commits) commit();
     const words = this.#newWords;
-    if (words !== undefined) {
+    if (words !== undefined && !this.#handler.isQuiet) {
       for (const name of ['result', 'sign', 'carry'] as const) {
         if (words[name] === this.#words.get(name)) continue;
         this.#f.store(64, ZERO_ADDRESS, WORD_SLOTS[name], words[name].code);
