@@ -3,6 +3,7 @@
  * diagnostics and an index of names. The only door of this folder.
  */
 export { assemble } from './assemble.ts';
+export { assembleWithIncludes } from './assemble-with-includes.ts';
 export type {
   AssembledSection,
   AssembledSymbol,
@@ -22,3 +23,4 @@ export type {
   SourceRange,
   SyntaxIndex,
 } from './assembly.ts';
+export * from './paths.ts';

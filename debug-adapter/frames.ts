@@ -3,13 +3,13 @@
  * has a source: a file of the program, or a generated document.
  */
 import type { DebugProtocol } from '@vscode/debugprotocol';
+import { fileNameOf } from '../assembler/index.ts';
 import type { ExitInProgress, Vcpu } from '../emulator/index.ts';
 import type { Debuggee } from './debuggee.ts';
 import { exitUri, writeExit } from './documents/exit-document.ts';
 import { listingUri, parseListingUri, writeListing } from './documents/listing-document.ts';
 import { referenceOf } from './memory-reference.ts';
 import { hex } from './numbers.ts';
-import { fileNameOf } from './programs/paths.ts';
 import { threadIdOf, vcpuOfThread } from './threads.ts';
 import { type CodeFrame, unwind } from './unwind.ts';
 

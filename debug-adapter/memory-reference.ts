@@ -35,12 +35,12 @@ export const parseReference = (
 ): MemoryPlace | undefined => {
   const groups = REFERENCE.exec(text)?.groups;
   if (groups === undefined) return undefined;
-  const address = BigInt.asUintN(64, BigInt(groups['number'] ?? '0'));
-  if (groups['machine'] !== undefined) return { space: { kind: 'maddr' }, address };
+  const address = BigInt.asUintN(64, BigInt(groups.number ?? '0'));
+  if (groups.machine !== undefined) return { space: { kind: 'maddr' }, address };
   if (/^\s*gpa:/i.test(text)) {
-    return { space: { kind: 'gpa', domain: Number(groups['owner'] ?? current.domain) }, address };
+    return { space: { kind: 'gpa', domain: Number(groups.owner ?? current.domain) }, address };
   }
-  const domain = Number(groups['domain'] ?? current.domain);
-  const vcpu = Number(groups['vcpu'] ?? current.vcpu);
+  const domain = Number(groups.domain ?? current.domain);
+  const vcpu = Number(groups.vcpu ?? current.vcpu);
   return { space: { kind: 'gva', domain, vcpu }, address };
 };

@@ -1,10 +1,13 @@
 /**
- * The extension in the Node extension host: the adapter is a worker thread.
+ * The extension in the Node extension host: the adapter is a worker thread, the
+ * language server a process.
  */
 import { Worker } from 'node:worker_threads';
 import * as vscode from 'vscode';
+import { LanguageClient, TransportKind } from 'vscode-languageclient/node';
 import { activateWith } from './activate.ts';
 import type { StartAdapterWorker } from './adapter-worker.ts';
+import { CLIENT_OPTIONS, startLanguageClient } from './language-client.ts';
 
 const startWorker =
   (context: vscode.ExtensionContext): StartAdapterWorker =>
@@ -26,5 +29,10 @@ const startWorker =
     };
   };
 
-export const activate = (context: vscode.ExtensionContext): void =>
+export const activate = (context: vscode.ExtensionContext): void => {
   activateWith(context, startWorker(context));
+  const module = vscode.Uri.joinPath(context.extensionUri, 'dist/language-server.cjs').fsPath;
+  const server = { module, transport: TransportKind.ipc };
+  const client = new LanguageClient('hyperstep', 'Hyperstep', server, CLIENT_OPTIONS);
+  context.subscriptions.push(startLanguageClient(client));
+};

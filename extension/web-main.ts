@@ -1,11 +1,13 @@
 /**
- * The extension in the web worker extension host: the adapter is a worker made from its text, since
- * workers cannot be loaded from the place where the extension is served.
+ * The extension in the web worker extension host: the adapter and the language server
+ * are workers made from their text, since workers cannot be loaded from the place where the extension is served.
  */
 import * as vscode from 'vscode';
+import { LanguageClient } from 'vscode-languageclient/browser';
 import type { HostToWorker, WorkerToHost } from '../debug-adapter/protocol.ts';
 import { activateWith } from './activate.ts';
 import type { StartAdapterWorker } from './adapter-worker.ts';
+import { CLIENT_OPTIONS, startLanguageClient } from './language-client.ts';
 
 /** What a web worker's global scope has; the library of types is that of Node here. */
 interface WebWorker {
@@ -16,13 +18,20 @@ interface WebWorker {
 }
 declare const Worker: new (url: string) => WebWorker;
 
+/** Reads the text of a bundle and runs it in a worker; `url` is to be revoked in the end. */
+const createWorker = async (
+  context: vscode.ExtensionContext,
+  path: string,
+): Promise<{ readonly worker: WebWorker; readonly url: string }> => {
+  const text = await vscode.workspace.fs.readFile(vscode.Uri.joinPath(context.extensionUri, path));
+  const url = URL.createObjectURL(new Blob([new Uint8Array(text)], { type: 'text/javascript' }));
+  return { worker: new Worker(url), url };
+};
+
 const startWorker =
   (context: vscode.ExtensionContext): StartAdapterWorker =>
   async (take, failed) => {
-    const uri = vscode.Uri.joinPath(context.extensionUri, 'dist/web/debug-adapter-worker.js');
-    const text = await vscode.workspace.fs.readFile(uri);
-    const url = URL.createObjectURL(new Blob([new Uint8Array(text)], { type: 'text/javascript' }));
-    const worker = new Worker(url);
+    const { worker, url } = await createWorker(context, 'dist/web/debug-adapter-worker.js');
     worker.onmessage = ({ data }) => take(data);
     worker.onerror = ({ message }) => failed(message);
     return {
@@ -34,5 +43,11 @@ const startWorker =
     };
   };
 
-export const activate = (context: vscode.ExtensionContext): void =>
+export const activate = async (context: vscode.ExtensionContext): Promise<void> => {
   activateWith(context, startWorker(context));
+  const { worker } = await createWorker(context, 'dist/web/language-server.js');
+  type ClientWorker = ConstructorParameters<typeof LanguageClient>[3];
+  const server = worker as unknown as ClientWorker;
+  const client = new LanguageClient('hyperstep', 'Hyperstep', CLIENT_OPTIONS, server);
+  context.subscriptions.push(startLanguageClient(client));
+};

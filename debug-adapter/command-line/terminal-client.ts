@@ -3,7 +3,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { fileNameOf } from '../programs/paths.ts';
+import { fileNameOf } from '../../assembler/index.ts';
 import type { DocumentResponse, LaunchArguments, Row, RowsResponse } from '../protocol.ts';
 import { HyperstepSession } from '../session.ts';
 import { nodeHost } from './node-host.ts';
@@ -265,19 +265,23 @@ class Terminal implements TerminalClient {
     const { event, body } = message as DebugProtocol.Event;
     switch (event) {
       case 'initialized':
-        return this.#initialized();
+        this.#initialized();
+        break;
       case 'output':
-        return this.#write(body.output);
+        this.#write(body.output);
+        break;
       case 'stopped':
         this.#threadId = body.threadId;
         this.print(`${body.description}${body.text === undefined ? '' : `\n${body.text}`}`);
-        return this.#stands();
+        this.#stands();
+        break;
       case 'exited':
         this.exitCode = body.exitCode;
-        return;
+        break;
       case 'terminated':
         this.hasEnded = true;
-        return this.#stands();
+        this.#stands();
+        break;
       default:
     }
   }

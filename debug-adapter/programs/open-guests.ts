@@ -2,6 +2,8 @@
  * From a launch argument to a machine's configuration: a program gets a domain with defaults,
  * a scenario (*.hyperstep.json) says all by itself.
  */
+
+import { folderOf, joinPath, stemOf } from '../../assembler/index.ts';
 import {
   type DomainConfig,
   type MachineConfig,
@@ -11,7 +13,6 @@ import {
 import type { AdapterHost } from '../host.ts';
 import { present } from '../present.ts';
 import { LaunchError, type OpenedProgram, openProgram, readBytes } from './open-program.ts';
-import { folderOf, joinPath, stemOf } from './paths.ts';
 
 export interface GuestOptions {
   readonly memory?: number | undefined;

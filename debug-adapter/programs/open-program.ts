@@ -3,9 +3,8 @@
  * taken as it is. Included files are searched beside the including file, in the given folders,
  * and in the folder `include` beside the program's own folder.
  */
-import { type Assembly, assemble } from '../../assembler/index.ts';
+import { type Assembly, assembleWithIncludes, endingOf } from '../../assembler/index.ts';
 import type { AdapterHost } from '../host.ts';
-import { endingOf, folderOf, joinPath } from './paths.ts';
 
 export interface OpenedProgram {
   readonly path: string;
@@ -27,9 +26,6 @@ export class LaunchError extends Error {
 
 const SOURCE_ENDINGS: ReadonlySet<string> = new Set(['.asm', '.nasm', '.s', '.inc']);
 
-/** Opens a file that an assembler's source names; what it needs of it. */
-type ReadIncluded = NonNullable<NonNullable<Parameters<typeof assemble>[1]>['readFile']>;
-
 /** Diagnostics as compilers print them. */
 export const linesOf = ({ diagnostics }: Pick<Assembly, 'diagnostics'>): string[] =>
   diagnostics.map(
@@ -46,38 +42,19 @@ export const readBytes = async (host: AdapterHost, path: string): Promise<Uint8A
   }
 };
 
-/**
- * Assembles a source whose includes are read as they turn out to be needed. The assembler does not
- * wait, so that it runs once more for every level of includes.
- */
+/** Throws LaunchError if the file cannot be read; mistakes in it are diagnostics. */
 export const assembleFile = async (
   host: AdapterHost,
   path: string,
   folders: readonly string[],
   format: 'bin' | 'elf64' = 'elf64',
-): Promise<Assembly> => {
-  const source = new TextDecoder().decode(await readBytes(host, path));
-  const known = new Map<string, Uint8Array | undefined>();
-  for (;;) {
-    const asked = new Set<string>();
-    const readFile: ReadIncluded = (name, from) => {
-      const places = [folderOf(from), ...folders, joinPath(folderOf(path), '../include')];
-      for (const place of places.map((folder) => joinPath(folder, name))) {
-        const bytes = known.get(place);
-        if (bytes !== undefined) return { path: place, bytes };
-        if (!known.has(place)) asked.add(place);
-      }
-      return undefined;
-    };
-    const assembly = assemble(source, { path, format, readFile });
-    if (asked.size === 0) return assembly;
-    await Promise.all(
-      [...asked].map(async (place) => {
-        known.set(place, await host.readFile(place).catch(() => undefined));
-      }),
-    );
-  }
-};
+): Promise<Assembly> =>
+  assembleWithIncludes(new TextDecoder().decode(await readBytes(host, path)), {
+    path,
+    folders,
+    format,
+    read: (place) => host.readFile(place).catch(() => undefined),
+  });
 
 /** Throws LaunchError for a file that cannot be read or has errors. */
 export const openProgram = async (

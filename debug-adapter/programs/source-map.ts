@@ -2,9 +2,10 @@
  * Between addresses of a program and the lines of its sources: from the assembler for programs in
  * source, else from the executable's DWARF.
  */
+
+import { comparablePath, folderOf, joinPath } from '../../assembler/index.ts';
 import type { ProgramView } from '../../emulator/index.ts';
 import type { OpenedProgram } from './open-program.ts';
-import { comparablePath, folderOf, joinPath } from './paths.ts';
 
 export interface SourcePlace {
   readonly path: string;

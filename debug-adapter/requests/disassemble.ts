@@ -3,12 +3,12 @@
  * The same address is in the same row whatever the offset.
  */
 import type { DebugProtocol } from '@vscode/debugprotocol';
+import { fileNameOf } from '../../assembler/index.ts';
 import type { Vcpu } from '../../emulator/index.ts';
 import { type Listing, type ListingRow, PAGE_BYTES, pageOf } from '../listing.ts';
 import { parseReference } from '../memory-reference.ts';
 import { hex } from '../numbers.ts';
 import { present } from '../present.ts';
-import { fileNameOf } from '../programs/paths.ts';
 import { defineRequest, RequestError } from './request.ts';
 
 type Row = DebugProtocol.DisassembledInstruction;

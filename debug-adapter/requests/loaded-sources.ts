@@ -1,6 +1,6 @@
 /** loadedSources: the files whose code is in a domain. */
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { fileNameOf } from '../programs/paths.ts';
+import { fileNameOf } from '../../assembler/index.ts';
 import { defineRequest } from './request.ts';
 
 export const loadedSources = defineRequest<unknown, DebugProtocol.LoadedSourcesResponse['body']>({

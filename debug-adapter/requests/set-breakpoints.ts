@@ -1,9 +1,9 @@
 /** setBreakpoints: lines of source files, and of generated listings. */
 import type { DebugProtocol } from '@vscode/debugprotocol';
+import { comparablePath, fileNameOf } from '../../assembler/index.ts';
 import type { BreakpointTarget } from '../breakpoints/request.ts';
 import type { Debuggee } from '../debuggee.ts';
 import { parseListingUri, writeListing } from '../documents/listing-document.ts';
-import { comparablePath, fileNameOf } from '../programs/paths.ts';
 import { defineRequest, type Session } from './request.ts';
 
 export const setBreakpoints = defineRequest<

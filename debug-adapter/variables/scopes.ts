@@ -56,7 +56,7 @@ const generalContainer = (vcpu: Vcpu): VariableContainer => ({
     registerRow(vcpu, 'rip'),
     {
       ...registerRow(vcpu, 'rflags'),
-      value: `${wide(vcpu.register('rflags') ?? 0n)}  ${setBits(vcpu.register('rflags') ?? 0n, REGISTER_BITS['rflags'] ?? [])}`,
+      value: `${wide(vcpu.register('rflags') ?? 0n)}  ${setBits(vcpu.register('rflags') ?? 0n, REGISTER_BITS.rflags ?? [])}`,
       children: bitsContainer(vcpu, 'rflags'),
     },
   ],

@@ -1,0 +1,69 @@
+/**
+ * What the assembler says of each open source, kept until the text or a file it includes changes.
+ * Paths are URIs here. An included file is understood through an open program that includes it.
+ */
+import { type Assembly, assembleWithIncludes, endingOf } from '../assembler/index.ts';
+
+export interface AnalyzedSource {
+  /** The program that was assembled. */
+  readonly uri: string;
+  readonly assembly: Assembly;
+}
+
+export interface SourceHost {
+  /** The text of an open document. */
+  textOf(uri: string): string | undefined;
+  /** The bytes of a file that is not open; undefined if there is none. */
+  readFile(uri: string): Promise<Uint8Array | undefined>;
+  /** URIs of open documents. */
+  openUris(): readonly string[];
+}
+
+export interface Analysis {
+  /** undefined if the document is not open. */
+  of(uri: string): Promise<AnalyzedSource | undefined>;
+  /** A document or file has another text. */
+  forget(): void;
+}
+
+/** Included files are no programs: what they leave undefined is no mistake. */
+export const isIncludeFile = (uri: string): boolean => endingOf(uri) === '.inc';
+
+/** Generated listings and sources of a session are shown, not assembled. */
+export const isProgram = (uri: string): boolean => !/^hyperstep-\w+:/.test(uri);
+
+export const createAnalysis = (host: SourceHost): Analysis => {
+  let known = new Map<string, Promise<AnalyzedSource | undefined>>();
+  const analyze = async (uri: string): Promise<AnalyzedSource | undefined> => {
+    const text = host.textOf(uri);
+    if (text === undefined) return undefined;
+    const assembly = await assembleWithIncludes(text, {
+      path: uri,
+      async read(path) {
+        const open = host.textOf(path);
+        return open === undefined ? host.readFile(path) : new TextEncoder().encode(open);
+      },
+    });
+    return { uri, assembly };
+  };
+  const remembered = (uri: string): Promise<AnalyzedSource | undefined> => {
+    const found = known.get(uri) ?? analyze(uri);
+    known.set(uri, found);
+    return found;
+  };
+  return {
+    async of(uri) {
+      if (isIncludeFile(uri)) {
+        const programs = host.openUris().filter((one) => isProgram(one) && !isIncludeFile(one));
+        for (const program of programs) {
+          const analyzed = await remembered(program);
+          if (analyzed?.assembly.includes.includes(uri) === true) return analyzed;
+        }
+      }
+      return remembered(uri);
+    },
+    forget() {
+      known = new Map();
+    },
+  };
+};
