@@ -21,7 +21,9 @@ const requireInModule =
 
 const bundles = [
   { entry: 'extension/main.ts', out: 'extension.cjs', host: 'node', format: 'cjs' },
-  { entry: 'extension/web-main.ts', out: 'web/extension.js', host: 'web', format: 'cjs' },
+  // VS Code's web host takes `browser: extension.cjs` as CommonJS despite `"type": "module"`, and then
+  // adds `.js` to the name that it fetches.
+  { entry: 'extension/web-main.ts', out: 'web/extension.cjs.js', host: 'web', format: 'cjs' },
   {
     entry: 'debug-adapter/worker-main.ts',
     out: 'debug-adapter-worker.js',

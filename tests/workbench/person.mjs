@@ -28,26 +28,18 @@ export async function driveAsPerson({ browser, url, screenshots, report }) {
 }
 
 const steps = {
-  'trusts the folder': async (page, url, shoot) => {
+  'opens a guest, colored': async (page, url, shoot) => {
     await page.goto(url);
     await page.waitForSelector('.monaco-workbench', WAIT);
-    const trust = page.getByRole('button', { name: /Yes, I trust/ });
-    await trust.waitFor(WAIT);
-    await shoot('trust');
-    await trust.click();
-    await trust.waitFor({ state: 'hidden', ...WAIT });
-  },
-
-  'opens a guest, colored': async (page, _url, shoot) => {
+    await page.waitForTimeout(1500);
+    await command(page, 'View: Toggle Secondary Side Bar Visibility');
     await open(page, 'cpuid-exits/main.asm');
     await page.waitForSelector('.view-line .mtk6, .view-line .mtk5, .view-line .mtk7', WAIT);
-    await command(page, 'Notifications: Clear All Notifications');
-    await command(page, 'View: Close Secondary Side Bar', true);
     await shoot('guest');
   },
 
   'ticks CPUID in VM Events, before the first start': async (page, _url, shoot) => {
-    await page.locator('.activitybar .action-label[aria-label^="Hyperstep"]').click();
+    await activity(page, 'Hyperstep').click({ force: true });
     const group = row(page, /^VM exits/);
     await group.waitFor(WAIT);
     await shoot('events');
@@ -63,13 +55,17 @@ const steps = {
     await shoot('events-ticked');
   },
 
-  'F5 stops at the entry': async (page, _url, shoot) => {
+  'F5 asks for trust, then stops at the entry': async (page, _url, shoot) => {
     await page.locator('.editor-group-container .view-lines').first().click();
     await page.keyboard.press('F5');
-    await page.waitForSelector(
-      '.debug-top-stack-frame-line, .debug-focused-stack-frame-line',
-      WAIT,
-    );
+    const trust = page.getByRole('button', { name: /Trust Folder/ });
+    await trust.waitFor(WAIT);
+    await shoot('trust');
+    await trust.click();
+    await page.waitForSelector('.debug-top-stack-frame-line, .codicon-debug-stackframe', WAIT);
+    await page.waitForTimeout(500);
+    await shoot('entry-trees');
+    await activity(page, 'Run and Debug').click({ force: true });
     await page.waitForSelector('.debug-call-stack .stack-frame', WAIT);
     await page.waitForTimeout(500);
     await shoot('entry');
@@ -86,7 +82,7 @@ const steps = {
   },
 
   'reads the trees': async (page, _url, shoot) => {
-    await page.locator('.activitybar .action-label[aria-label^="Hyperstep"]').click();
+    await activity(page, 'Hyperstep').click({ force: true });
     await row(page, /^1 cpuid-exits/).waitFor(WAIT);
     await shoot('domains');
     await collapse(page, 'VM Events');
@@ -132,7 +128,7 @@ const steps = {
   'steps out to the next instruction of the guest': async (page, _url, shoot) => {
     await page.locator('.debug-toolbar .codicon-debug-step-out').first().click();
     await page.waitForTimeout(1000);
-    await page.locator('.activitybar .action-label[aria-label^="Run and Debug"]').click();
+    await activity(page, 'Run and Debug').click({ force: true });
     await page.waitForSelector('.debug-call-stack .stack-frame', WAIT);
     await page.waitForTimeout(500);
     await shoot('guest-again');
@@ -146,6 +142,9 @@ const steps = {
       .waitFor({ state: 'hidden', ...WAIT });
   },
 };
+
+const activity = (page, title) =>
+  page.locator(`.activitybar .action-label[aria-label^="${title}"]`).first();
 
 const row = (page, label) =>
   page

@@ -76,6 +76,7 @@ async function runTests(part, port) {
       const [name, ...reason] = results[at + 1].split(': ');
       count(part, name, results[at] === 'passed' ? undefined : reason.join(': '));
     }
+    if (code !== 0) writeFileSync(join(work, `${part}.log`), lines.join('\n'));
     if (code !== 0 && !results.includes('failed')) {
       count(part, 'the test module', `ended with ${code}\n${lines.slice(-20).join('\n')}`);
     }
