@@ -19,6 +19,11 @@ const F = {
   trRights: vmcsEncodingOf('GUEST_TR_ACCESS_RIGHTS'),
   activity: vmcsEncodingOf('GUEST_ACTIVITY_STATE'),
   interruptibility: vmcsEncodingOf('GUEST_INTERRUPTIBILITY_STATE'),
+  dr7: vmcsEncodingOf('GUEST_DR7'),
+  gdtrBase: vmcsEncodingOf('GUEST_GDTR_BASE'),
+  idtrBase: vmcsEncodingOf('GUEST_IDTR_BASE'),
+  gdtrLimit: vmcsEncodingOf('GUEST_GDTR_LIMIT'),
+  idtrLimit: vmcsEncodingOf('GUEST_IDTR_LIMIT'),
   link: vmcsEncodingOf('VMCS_LINK_POINTER'),
   injection: vmcsEncodingOf('ENTRY_INTERRUPTION_INFORMATION'),
 } as const;
@@ -38,6 +43,9 @@ interface Rule {
 }
 
 const has = (value: bigint, bit: bigint): boolean => (value & bit) !== 0n;
+
+const isCanonical = (value: bigint): boolean =>
+  BigInt.asUintN(64, BigInt.asIntN(48, value)) === value;
 
 const RULES: readonly Rule[] = [
   {
@@ -99,6 +107,54 @@ const RULES: readonly Rule[] = [
       (read(F.injection) & 0x700n) === 0n &&
       !has(read(F.rflags), 0x200n),
     words: 'An external interrupt is injected while RFLAGS.IF is clear.',
+  },
+  {
+    breaks: (read) => {
+      const injection = read(F.injection);
+      const type = (injection >> 8n) & 7n;
+      return has(injection, 1n << 31n) && (type === 1n || has(injection, 0x7fff_f000n));
+    },
+    words: 'The injected event has a reserved type or reserved bits set.',
+  },
+  {
+    breaks: (read) => {
+      const injection = read(F.injection);
+      const isNmi = ((injection >> 8n) & 7n) === 2n;
+      return has(injection, 1n << 31n) && isNmi && (injection & 0xffn) !== 2n;
+    },
+    words: 'An NMI is injected with a vector other than 2.',
+  },
+  {
+    breaks: (read) => has(read(F.efer), ~0xd01n),
+    words: 'IA32_EFER has reserved bits set.',
+  },
+  {
+    breaks: (read) => has(read(F.interruptibility), ~0x1fn),
+    words: 'The interruptibility state has reserved bits set.',
+  },
+  {
+    breaks: (read) => has(read(F.interruptibility), 1n) && !has(read(F.rflags), 0x200n),
+    words: 'Blocking by STI is set while RFLAGS.IF is clear.',
+  },
+  {
+    breaks: (read) => read(F.activity) !== 0n && has(read(F.interruptibility), 3n),
+    words: 'Blocking by STI or MOV SS is set while the processor is not active.',
+  },
+  { breaks: (read) => read(F.dr7) >> 32n !== 0n, words: 'DR7 has bits beyond 31 set.' },
+  {
+    breaks: (read) => !isCanonical(read(F.gdtrBase)) || !isCanonical(read(F.idtrBase)),
+    words: 'The base of GDTR or IDTR is not canonical.',
+  },
+  {
+    breaks: (read) => read(F.gdtrLimit) > 0xffffn || read(F.idtrLimit) > 0xffffn,
+    words: 'The limit of GDTR or IDTR has bits beyond 15 set.',
+  },
+  {
+    breaks: (read) => {
+      const isLong = has(read(F.entry), IA32E_GUEST) && has(read(F.csRights), 1n << 13n);
+      return isLong ? !isCanonical(read(F.rip)) : read(F.rip) >> 32n !== 0n;
+    },
+    words: 'RIP is beyond what the code segment allows.',
   },
   { breaks: (read) => read(F.link) !== NONE, words: 'The VMCS link pointer must be all ones.' },
 ];
