@@ -1,0 +1,132 @@
+/**
+ * The samples on real Xen: each is built by nasm and ld, booted as a PVH dom0 by Debian's Xen on
+ * QEMU's AMD-V, and its console text compared with expected.txt; the same file then runs here.
+ *
+ *   node tests/oracles/real-xen.mjs [SAMPLE]...
+ *
+ * Needs the Debian packages nasm, binutils, qemu-system-x86 and xen-hypervisor-4.17-amd64 (or a
+ * later one); without them it says so. The last line is "N passed, N failed".
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { buildWhenStale, installPackages, root } from '../../scripts/prepare.mjs';
+
+const BOOT_LIMIT_MS = 90_000;
+const TOOLS = ['nasm', 'ld', 'qemu-system-x86_64'];
+const XEN_OPTIONS =
+  'com1=115200,8n1 console=com1 dom0=pvh dom0-iommu=none dom0_mem=128M noreboot spec-ctrl=no';
+
+const isThere = (tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0;
+const xenImage = () =>
+  existsSync('/boot')
+    ? readdirSync('/boot')
+        .filter((name) => /^xen-\d.*-amd64\.gz$/.test(name))
+        .sort()
+        .at(-1)
+    : undefined;
+
+const must = (command, args) => {
+  const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr}`);
+};
+
+/** What the guest writes, between Xen's last words before it and the first after it. */
+const guestText = (log) => {
+  const start = /^\(XEN\) Freed .* init memory\r?\n/m.exec(log);
+  const end = /^\(XEN\) (?:Hardware Dom0|Domain 0) .*$/m.exec(log);
+  if (start === null) throw new Error(`Xen did not start the guest:\n${log.slice(-2000)}`);
+  return log
+    .slice(start.index + start[0].length, end?.index)
+    .replaceAll('\r', '')
+    .replaceAll(/^\(XEN\).*\n/gm, '');
+};
+
+const bootOnXen = async (xen, program) => {
+  const qemu = spawn(
+    'qemu-system-x86_64',
+    [
+      ...['-M', 'q35', '-m', '512', '-cpu', 'qemu64,+svm,+npt,-rdtscp,+x2apic'],
+      ...['-kernel', xen, '-append', XEN_OPTIONS, '-initrd', program],
+      ...['-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot'],
+    ],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  let log = '';
+  await new Promise((resolve) => {
+    const timer = setTimeout(resolve, BOOT_LIMIT_MS);
+    qemu.stdout.on('data', (text) => {
+      log += text;
+      if (!/^\(XEN\) (?:Hardware Dom0|Domain 0) /m.test(log)) return;
+      clearTimeout(timer);
+      resolve();
+    });
+    qemu.on('error', resolve);
+    qemu.on('exit', resolve);
+  });
+  qemu.kill('SIGKILL');
+  return guestText(log);
+};
+
+const runHere = (program) => {
+  const { stdout, status, stderr } = spawnSync(
+    process.execPath,
+    [join(root, 'dist/hyperstep.mjs'), 'run', program],
+    { encoding: 'utf8' },
+  );
+  if (status !== 0) throw new Error(`hyperstep run ended with ${status}: ${stderr}`);
+  return stdout;
+};
+
+const difference = (expected, seen) =>
+  expected === seen ? undefined : `expected\n${expected}\nseen\n${seen}`;
+
+const main = async (names) => {
+  const missing = TOOLS.filter((tool) => !isThere(tool));
+  const image = xenImage();
+  if (missing.length > 0 || image === undefined) {
+    const what = [...missing, ...(image === undefined ? ['/boot/xen-*-amd64.gz'] : [])].join(', ');
+    console.log(`The comparison with real Xen is skipped: ${what} is not there.`);
+    console.log('0 passed, 0 failed');
+    return;
+  }
+  installPackages();
+  buildWhenStale();
+  const work = mkdtempSync(join(tmpdir(), 'hyperstep-xen-'));
+  const xen = join(work, 'xen.elf');
+  writeFileSync(xen, gunzipSync(readFileSync(join('/boot', image))));
+  let passed = 0;
+  let failed = 0;
+  const report = (name, problem) => {
+    if (problem === undefined) passed += 1;
+    else failed += 1;
+    console.log(
+      `${problem === undefined ? 'ok    ' : 'FAILED'} ${name}${problem === undefined ? '' : `\n${problem}`}`,
+    );
+  };
+  const samples = readdirSync(join(root, 'samples'))
+    .filter((name) => existsSync(join(root, 'samples', name, 'expected.txt')))
+    .filter((name) => names.length === 0 || names.includes(name));
+  for (const name of samples) {
+    const folder = join(root, 'samples', name);
+    const expected = readFileSync(join(folder, 'expected.txt'), 'utf8');
+    const object = join(work, `${name}.o`);
+    const program = join(work, name);
+    try {
+      const includes = `${join(root, 'samples/include')}/`;
+      must('nasm', ['-f', 'elf64', '-I', includes, '-o', object, join(folder, 'main.asm')]);
+      must('ld', ['-n', '-Ttext=0x100000', '--no-warn-rwx-segments', '-o', program, object]);
+      report(`${name}, built by nasm and ld, here`, difference(expected, runHere(program)));
+      report(`${name} on ${image}`, difference(expected, await bootOnXen(xen, program)));
+    } catch (error) {
+      report(name, error instanceof Error ? error.message : String(error));
+    }
+  }
+  rmSync(work, { recursive: true });
+  console.log(`${passed} passed, ${failed} failed`);
+  if (failed > 0) process.exitCode = 1;
+};
+
+await main(process.argv.slice(2));
