@@ -23,11 +23,27 @@ export class ByteWriter {
   }
 
   signed(value: bigint): void {
+    const small = Number(value);
+    if (small === (small | 0)) {
+      this.#signedSmall(small);
+      return;
+    }
     let rest = value;
     for (;;) {
       const low = Number(rest & 0x7fn);
       rest >>= 7n;
       const isLast = (rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0);
+      this.byte(isLast ? low : low | 0x80);
+      if (isLast) return;
+    }
+  }
+
+  #signedSmall(value: number): void {
+    let rest = value;
+    for (;;) {
+      const low = rest & 0x7f;
+      rest >>= 7;
+      const isLast = (rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0);
       this.byte(isLast ? low : low | 0x80);
       if (isLast) return;
     }
