@@ -124,7 +124,8 @@ export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
     const outcome = typeof fetched === 'object' ? execute(fetched) : fetched;
     switch (outcome) {
       case 'again':
-        return 'unfinished';
+        // A single-step trap comes after each iteration.
+        return traps ? singleStepTrap(cpu) : 'unfinished';
       case OUTCOME.fault:
         return stepOf(deliverPendingFault(cpu));
       case OUTCOME.exit:
