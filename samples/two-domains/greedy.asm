@@ -1,7 +1,7 @@
 ; greedy.asm - the second of two guests that share a processor: it computes.
 ;
-; It adds up numbers and makes no hypercall but those that print. Only the scheduler's time slice,
-; seen here as the VM exit "VMX-preemption timer expired", lets the other domain run meanwhile.
+; It adds up numbers and makes no hypercall but those that print. Only the end of its time slice lets
+; the other domain run meanwhile.
 
 %include "boot.inc"
 %include "console.inc"
