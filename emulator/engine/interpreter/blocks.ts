@@ -6,7 +6,7 @@ import { type DecodedInstruction, decode } from '../../../isa/index.ts';
 import * as state from '../../cpu/state.ts';
 import { type MachineMemory, PAGE_HAS_CODE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import { formKeyOf } from './form-key.ts';
-import { endsBlock, overwritesFlags, QUIET } from './forms.ts';
+import { endsBlock, ignoresFlags, overwritesFlags, QUIET } from './forms.ts';
 import { GO_ON_FORM, LEAVE_FORM } from './generate.ts';
 import { HEADER, HEADER_BYTES, MAX_BLOCK, RECORD, RECORD_BYTES } from './record.ts';
 
@@ -148,7 +148,9 @@ export const createBlocks = (
     }
     for (let i = 0; i + 1 < keys.length; i += 1) {
       const quiet = handlers.get(`${keys[i]}${QUIET}`);
-      if (quiet === undefined || !overwritesFlags(keys[i + 1] ?? '')) continue;
+      let after = i + 1;
+      while (ignoresFlags(keys[after] ?? '')) after += 1;
+      if (quiet === undefined || !overwritesFlags(keys[after] ?? '')) continue;
       const record = block + HEADER_BYTES + i * RECORD_BYTES;
       view.setUint16(record + RECORD.handler, quiet, true);
     }

@@ -21,7 +21,10 @@ export interface HandlerForm {
   readonly memoryKinds: readonly (string | undefined)[];
   /** An immediate operand that is known to be no multiple of the shift's width. */
   readonly count: Operand | undefined;
-  /** Leaves the flags as they are, because the next instruction overwrites them all. */
+  /**
+   * Leaves the flags as they are: a later instruction of the block overwrites them all, and nothing
+   * between can fault or look at them.
+   */
   readonly isQuiet: boolean;
 }
 
@@ -96,12 +99,17 @@ const HOT: readonly string[] = [
   ...CONDITIONS.map((condition) => key('jcc', 64, ['t'], condition)),
 ];
 
-const ONLY_REGISTERS = /^(?:add|sub|adc|sbb|and|or|xor|imul|shl|shr|sar):(?:32|64)::[rin\d,]+$/;
+const ONLY_REGISTERS =
+  /^(?:add|sub|adc|sbb|and|or|xor|imul|shl|shr|sar|rol|inc|dec):(?:32|64)::[rin\d,]+$/;
 const OVERWRITES_FLAGS =
   /^(?:(?:add|sub|cmp|and|or|xor|test|neg|imul):\d+::[ri\d,]+|(?:shl|shr|sar|sal):\d+::r\d+,n8)$/;
 
 /** Whether an instruction of this form cannot fault, reads no flags and writes all of them. */
 export const overwritesFlags = (key: string): boolean => OVERWRITES_FLAGS.test(key);
+
+const NEUTRAL = /^(?:mov:\d+::r\d+,[ri]\d+|movzx:\d+::r\d+,r\d+|lea:\d+::r\d+,[bx]0)$/;
+/** Whether an instruction of this form cannot fault and has nothing to do with flags. */
+export const ignoresFlags = (key: string): boolean => NEUTRAL.test(key);
 
 const COLD: readonly string[] = [
   'nop:32::',
