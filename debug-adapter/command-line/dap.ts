@@ -7,9 +7,10 @@ import type { Readable, Writable } from 'node:stream';
 import { HyperstepSession } from '../session.ts';
 import { nodeHost } from './node-host.ts';
 
-/** Serves one client until its stream ends. */
+/** Serves one client until its stream ends. The process goes on, for other clients. */
 export const serveStream = (input: Readable, output: Writable, ended: () => void): void => {
   const session = new HyperstepSession(nodeHost);
+  session.setRunAsServer(true);
   session.on('close', () => {
     session.end();
     ended();
@@ -19,9 +20,7 @@ export const serveStream = (input: Readable, output: Writable, ended: () => void
 };
 
 export const serveStandardStreams = (): void => {
-  serveStream(process.stdin, process.stdout, () => {
-    process.exitCode = 0;
-  });
+  serveStream(process.stdin, process.stdout, () => process.exit(0));
 };
 
 /** `complain` gets the port that is served, or why none is. */

@@ -10,7 +10,7 @@ export interface Benchmark {
   readonly unit: string;
   /** The rate that is required, in units per second; or as a part of QEMU's. */
   readonly required: { readonly rate: number } | { readonly ofQemu: number };
-  here(): Measurement;
+  here(): Measurement | Promise<Measurement>;
   /** The same on QEMU; undefined if it is not installed or knows no such thing. */
   qemu?(): Promise<Measurement | undefined>;
 }

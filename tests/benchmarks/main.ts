@@ -5,7 +5,11 @@ import { BENCHMARKS } from './catalog.ts';
 const rateOf = ({ units, seconds }: Measurement): number => units / seconds;
 
 const short = (rate: number): string =>
-  rate >= 1e9 ? `${(rate / 1e9).toFixed(2)} G` : `${(rate / 1e6).toFixed(2)} M`;
+  rate >= 1e9
+    ? `${(rate / 1e9).toFixed(2)} G`
+    : rate >= 1e6
+      ? `${(rate / 1e6).toFixed(2)} M`
+      : `${(rate / 1e3).toFixed(2)} k`;
 
 const main = async (names: readonly string[]): Promise<void> => {
   const chosen = BENCHMARKS.filter(({ name }) => names.length === 0 || names.includes(name));
@@ -15,7 +19,7 @@ const main = async (names: readonly string[]): Promise<void> => {
   );
   let failed = 0;
   for (const { name, unit, required, here, qemu } of chosen) {
-    const own = rateOf(here());
+    const own = rateOf(await here());
     const measured = await qemu?.();
     const other = measured === undefined ? undefined : rateOf(measured);
     const ratio = other === undefined ? undefined : own / other;
