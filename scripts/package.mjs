@@ -21,6 +21,7 @@ const packed = exitCodeOf(process.execPath, [
   'package',
   '--no-dependencies',
   '--allow-missing-repository',
+  '--no-rewrite-relative-links',
   '--out',
   out,
 ]);
