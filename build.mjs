@@ -21,9 +21,8 @@ const requireInModule =
 
 const bundles = [
   { entry: 'extension/main.ts', out: 'extension.cjs', host: 'node', format: 'cjs' },
-  // VS Code's web host takes `browser: extension.cjs` as CommonJS despite `"type": "module"`, and then
-  // adds `.js` to the name that it fetches.
-  { entry: 'extension/web-main.ts', out: 'web/extension.cjs.js', host: 'web', format: 'cjs' },
+  // VS Code's web host takes only CommonJS; without this ending `"type": "module"` would be obeyed.
+  { entry: 'extension/web-main.ts', out: 'web/extension.cjs', host: 'web', format: 'cjs' },
   {
     entry: 'debug-adapter/worker-main.ts',
     out: 'debug-adapter-worker.js',

@@ -65,8 +65,9 @@ async function runTests(part, port) {
   const server = await startServer({ ...places, port, trustsAll: true });
   const browser = await openBrowser();
   try {
-    // VS Code runs a test module of an extension's folder in the host of that extension.
-    const module = part === 'web' ? join(extension, 'session-tests.js') : testModule;
+    // VS Code runs a test module of an extension's folder in the host of that extension; `.cjs` says
+    // that it is CommonJS.
+    const module = part === 'web' ? join(extension, 'session-tests.cjs') : testModule;
     if (part === 'web') cpSync(testModule, module);
     const run = { browser, origin: server.origin, folder, extension, module };
     const { page, lines, code } = await runTestModule(run);
