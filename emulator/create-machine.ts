@@ -199,7 +199,7 @@ class RunningMachine implements Machine {
   walk: Machine['walk'] = (domain, vcpu, address) => {
     const target = this.#vcpu(domain, vcpu);
     const paging = pagingOf(this.#hypervisor, target);
-    return walkGuest(this.#hypervisor.hardware.memory, target.domain.p2m, paging, address);
+    return walkGuest(this.#hypervisor.hardware.memory, target.domain.p2m, paging, address, true);
   };
 
   program: Machine['program'] = (domain) => {

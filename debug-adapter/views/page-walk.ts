@@ -20,7 +20,6 @@ export const pageWalk: View = {
   },
 
   rows({ debuggee: { machine }, vcpu, input }, parent) {
-    if (parent !== undefined) return [];
     const place = { domain: vcpu.domain, vcpu: vcpu.id };
     let address: bigint;
     try {
@@ -32,6 +31,8 @@ export const pageWalk: View = {
       throw error;
     }
     const walk = machine.walk(vcpu.domain, vcpu.id, address);
+    const rows = groupLevels(walk.levels);
+    if (parent !== undefined) return rows.find(({ row }) => row.id === parent)?.children ?? [];
     const result = [
       ...(walk.gpa === undefined ? [] : [`gpa ${hex(walk.gpa)}`]),
       ...(walk.maddr === undefined ? [] : [`maddr ${hex(walk.maddr)}`]),
@@ -47,7 +48,7 @@ export const pageWalk: View = {
         value: hex(address),
         memoryReference: `${vcpuName(vcpu.domain, vcpu.id)}:${hex(address)}`,
       },
-      ...walk.levels.map(levelRow),
+      ...rows.map(({ row }) => row),
       { id: 'result', label: 'Result', detail: result, icon: 'arrow-right', value: result },
       {
         id: 'verdict',
@@ -60,6 +61,27 @@ export const pageWalk: View = {
   },
 };
 
+interface Group {
+  readonly row: Row;
+  readonly children: Row[];
+}
+
+/** Entries of the guest's tables, each with the EPT walk to it below; then the EPT walk of the result. */
+const groupLevels = (levels: readonly WalkLevel[]): Group[] => {
+  const groups: Group[] = [];
+  let ept: Row[] = [];
+  for (const [index, level] of levels.entries()) {
+    const row = levelRow(level, index);
+    if (level.table.startsWith('EPT')) {
+      ept.push(row);
+      continue;
+    }
+    groups.push({ row: { ...row, hasChildren: ept.length > 0 }, children: ept });
+    ept = [];
+  }
+  return [...groups, ...ept.map((row) => ({ row, children: [] }))];
+};
+
 const problem = (text: string): Row => ({ id: 'problem', label: text, icon: 'warning' });
 
 const levelRow = ({ table, entryAddress, entry, bits, gpa }: WalkLevel, index: number): Row => {
@@ -67,7 +89,7 @@ const levelRow = ({ table, entryAddress, entry, bits, gpa }: WalkLevel, index: n
   const space = isEpt ? 'maddr' : 'gpa';
   return {
     id: `${index}`,
-    label: isEpt ? `    ${table}` : table,
+    label: table,
     detail: `${wide(entry)}  ${bits.join(' ')}`,
     value: wide(entry),
     icon: isEpt ? 'symbol-reference' : 'symbol-array',

@@ -43,14 +43,21 @@ export const maddrOfGpa = (p2m: P2m, gpa: number): Maddr | undefined => {
   return mfn === undefined ? undefined : ((mfn * 4096 + (gpa % 4096)) as Maddr);
 };
 
-/** Every level from a linear address to machine memory, with a verdict in words. */
+/**
+ * Every level from a linear address to machine memory, with a verdict in words. The EPT entries of
+ * each guest-physical address on the way come before what is read there, if `withEpt`.
+ */
 export const walkGuest = (
   memory: MachineMemory,
   p2m: P2m,
   state: PagingState,
   address: bigint,
+  withEpt = false,
 ): WalkResult => {
   const levels: WalkLevel[] = [];
+  const pushEpt = (gpa: number): void => {
+    if (withEpt) levels.push(...eptLevels(p2m, gpa));
+  };
   const target = gva(address);
   const stop = (verdict: string): WalkResult => ({
     gva: target,
@@ -63,7 +70,7 @@ export const walkGuest = (
   });
   const finish = (gpa: number, pageBytes: number, rights: Rights, how: string): WalkResult => {
     const second = p2m.lookup(gfnOf(gpa as Gpa));
-    levels.push(eptLevel(second, gpa));
+    pushEpt(gpa);
     const combined = combine(rights, second);
     const maddr = maddrOfGpa(p2m, gpa);
     return {
@@ -102,9 +109,9 @@ export const walkGuest = (
     const index = Number((target >> BigInt(shift)) & BigInt(2 ** indexBits - 1));
     const entryAddress = table + index * entryBytes;
     const at = maddrOfGpa(p2m, entryAddress);
+    pushEpt(entryAddress);
     if (at === undefined || at + entryBytes > memory.ramBytes) {
       const second = p2m.lookup(gfnOf(entryAddress as Gpa));
-      levels.push(eptLevel(second, entryAddress));
       return stop(
         `The ${name} would be at gpa 0x${entryAddress.toString(16)}, which is ${second.type}: an EPT violation.`,
       );
@@ -153,10 +160,21 @@ const combine = (rights: Rights, { access }: P2mEntry): string => {
   return `${permissionsOf(own & access)}${rights.user ? 'u' : 's'}`;
 };
 
-const eptLevel = ({ entry, pageBytes, access }: P2mEntry, gpa: number): WalkLevel => ({
-  table: pageBytes === 4096 ? 'EPT PTE' : pageBytes === 2 << 20 ? 'EPT PDE' : 'EPT PDPTE',
-  entryAddress: Math.floor(gpa / 4096),
-  entry,
-  bits: ['R', 'W', 'X'].filter((_, bit) => (access >> BigInt(bit)) & 1n),
-  gpa: gpa as Gpa,
-});
+/** Bits of EPT entries: SDM Vol. 3C 28.3.2, Tables 28-1 to 28-7. */
+const EPT_BITS: readonly (readonly [number, string])[] = [
+  [0, 'R'],
+  [1, 'W'],
+  [2, 'X'],
+  [7, 'PS'],
+  [8, 'A'],
+  [9, 'D'],
+];
+
+const eptLevels = (p2m: P2m, gpa: number): WalkLevel[] =>
+  p2m.path(gfnOf(gpa as Gpa)).map(({ table, maddr, entry }) => ({
+    table,
+    entryAddress: maddr,
+    entry,
+    bits: EPT_BITS.filter(([bit]) => (entry >> BigInt(bit)) & 1n).map(([, name]) => name),
+    gpa: gpa as Gpa,
+  }));

@@ -35,11 +35,21 @@ export interface P2mEntry {
   readonly entry: bigint;
 }
 
+export interface P2mStep {
+  readonly table: 'EPT PML4E' | 'EPT PDPTE' | 'EPT PDE' | 'EPT PTE';
+  readonly maddr: Maddr;
+  readonly entry: bigint;
+}
+
+const STEP_NAMES: readonly P2mStep['table'][] = ['EPT PTE', 'EPT PDE', 'EPT PDPTE', 'EPT PML4E'];
+
 export interface P2m {
   readonly root: Mfn;
   /** The EPT pointer for the VMCS. */
   readonly eptPointer: bigint;
   lookup(gfn: Gfn): P2mEntry;
+  /** The entries that a lookup reads, from the PML4 down, with their machine addresses. */
+  path(gfn: Gfn): P2mStep[];
   /** Maps one 4 KiB page, or marks it not present if mfn is undefined; large leaves are split. */
   set(gfn: Gfn, type: P2mType, mfn: Mfn | undefined, access?: bigint): void;
   /** Maps 512 frames by one leaf; both frames are multiples of 512. */
@@ -123,6 +133,20 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
     root: top,
     eptPointer: (BigInt(top) << 12n) | EPTP_ATTRIBUTES,
     lookup,
+    path(gfn) {
+      const steps: P2mStep[] = [];
+      let mfn: Mfn = top;
+      for (const level of [3, 2, 1, 0]) {
+        const index = indexAt(gfn, level);
+        const entry = memory.quads[slot(mfn, index)] ?? 0n;
+        const maddr = (mfn * 4096 + index * 8) as Maddr;
+        steps.push({ table: STEP_NAMES[level] ?? 'EPT PTE', maddr, entry });
+        const isTable = (entry & EPT_ALL) !== 0n && (entry & EPT_LARGE) === 0n;
+        if (!isTable) break;
+        mfn = frameOf(entry);
+      }
+      return steps;
+    },
     set(gfn, type, mfn, access = EPT_ALL) {
       memory.quads[slotAt(gfn, 0)] =
         mfn === undefined
