@@ -136,7 +136,7 @@ export interface RowsResponse {
 }
 
 export interface DocumentArguments {
-  /** 'hyperstep-asm:/d1/0x100000.asm' or 'hyperstep-exit:/d1.v0/CPUID.txt'. */
+  /** 'hyperstep-asm:/d1/0x100000.asm' or 'hyperstep-exit:/d1.v0/10-CPUID.vmexit'. */
   readonly uri: string;
 }
 

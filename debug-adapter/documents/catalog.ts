@@ -23,7 +23,7 @@ export const DOCUMENT_KINDS: readonly DocumentKind[] = [
     scheme: 'hyperstep-exit',
     write({ machine: { exitInProgress: exit } }, uri) {
       if (exit !== undefined && exitUri(exit) === uri) return writeExit(exit).text;
-      return /^hyperstep-exit:\/d\d+\.v\d+\/\d+-\w+\.txt$/.test(uri)
+      return /^hyperstep-exit:\/d\d+\.v\d+\/\d+-\w+\.vmexit$/.test(uri)
         ? 'This VM exit has been handled; the guest goes on.\n'
         : undefined;
     },

@@ -1,5 +1,5 @@
 /**
- * The page of a VM exit, `hyperstep-exit:/d1.v0/10-CPUID.txt`: what happened in words, and the
+ * The page of a VM exit, `hyperstep-exit:/d1.v0/10-CPUID.vmexit`: what happened in words, and the
  * hypervisor's steps, of which the marked one comes next.
  */
 import type { ExitInProgress } from '../../emulator/index.ts';
@@ -13,7 +13,7 @@ export interface ExitDocument {
 }
 
 export const exitUri = ({ domain, vcpu, number, reason }: ExitInProgress): string =>
-  `hyperstep-exit:/${vcpuName(domain, vcpu)}/${number}-${reason}.txt`;
+  `hyperstep-exit:/${vcpuName(domain, vcpu)}/${number}-${reason}.vmexit`;
 
 export const writeExit = (exit: ExitInProgress): ExitDocument => {
   const { event } = exit;

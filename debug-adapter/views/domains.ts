@@ -28,8 +28,8 @@ const domainRow = (domain: Domain): Row => ({
   label: `${domain.id} ${domain.name}`,
   detail: [
     domain.shutdownReason ?? domain.state,
-    sizeText(domain.memoryBytes),
     `${grouped(total(domain.exitCounts))} exits`,
+    sizeText(domain.memoryBytes),
   ].join(', '),
   ...(domain.explanation === undefined ? {} : { tooltip: domain.explanation }),
   icon: 'vm',

@@ -34,15 +34,16 @@ const rangeRow = (parent: string, domain: number, range: P2mRange): Row => {
   const isMapped = mfn !== undefined;
   const detail = [
     label ?? type,
-    ...(isMapped ? [`mfn ${hex(mfn)}`, permissions] : []),
     sizeText(count * PAGE_BYTES),
+    ...(isMapped ? [permissions, `mfn ${hex(mfn)}`] : []),
   ].join(', ');
   return {
     id: `${parent}/${hex(first)}`,
-    label: count === 1 ? `gfn ${hex(first)}` : `gfn ${hex(first)}–${hex(last)}`,
+    label: count === 1 ? hex(first) : `${hex(first)}–${hex(last)}`,
     detail,
     value: detail,
     tooltip: [
+      `gfn ${hex(first)} to ${hex(last)}`,
       `gpa ${hex(first * PAGE_BYTES)} to ${hex((last + 1) * PAGE_BYTES - 1)}`,
       isMapped
         ? `maddr ${hex(mfn * PAGE_BYTES)} and on, EPT permissions ${permissions}, pages of ${sizeText(pageBytes ?? PAGE_BYTES)}`
