@@ -15,7 +15,9 @@ export interface RunState {
   readonly mustEnter: boolean;
 }
 
-const MAGIC = 'HSNAP001';
+const MAGIC = 'HSNAP002';
+/** After the magic and the header's length. */
+const CHECKSUM_OFFSET = 12;
 const PAGE = 4096;
 const VCPU_KEYS = [
   'state',
@@ -111,7 +113,18 @@ export const saveMachine = (hypervisor: Hypervisor, { turns, scheduler }: RunSta
     const from = RAM + page * PAGE;
     snapshot.set(bytes.subarray(from, from + PAGE), 16 + text.length + index * PAGE);
   });
+  new DataView(snapshot.buffer).setUint32(CHECKSUM_OFFSET, checksumOf(snapshot), true);
   return snapshot;
+};
+
+/** FNV-1a over all but the checksum itself: each step is a bijection, so that no changed byte is lost. */
+const checksumOf = (snapshot: Uint8Array): number => {
+  let sum = 0x811c_9dc5;
+  for (let at = 0; at < snapshot.length; at += 1) {
+    const isOwn = at >= CHECKSUM_OFFSET && at < CHECKSUM_OFFSET + 4;
+    sum = Math.imul(sum ^ (isOwn ? 0 : (snapshot[at] ?? 0)), 0x0100_0193);
+  }
+  return sum >>> 0;
 };
 
 const saveDomain = ({ hardware }: Hypervisor, domain: XenDomain): SavedDomain => ({
@@ -209,7 +222,11 @@ const runLengths = (owners: Uint16Array): [number, number][] => {
 const readHeader = (snapshot: Uint8Array): Header => {
   const magic = new TextDecoder().decode(snapshot.subarray(0, 8));
   if (snapshot.length < 16 || magic !== MAGIC) {
-    throw new RangeError('The snapshot does not start with its magic.');
+    throw new RangeError(`This is no snapshot of a machine: it does not start with ${MAGIC}.`);
+  }
+  const sum = new DataView(snapshot.buffer, snapshot.byteOffset).getUint32(CHECKSUM_OFFSET, true);
+  if (sum !== checksumOf(snapshot)) {
+    throw new RangeError('The snapshot is damaged or cut short: its checksum does not fit.');
   }
   const length = new DataView(snapshot.buffer, snapshot.byteOffset).getUint32(8, true);
   try {

@@ -138,7 +138,8 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     write(F.length, BigInt(cpu.instructionLength));
     write(F.interruption, 0n);
     write(F.vectoring, BigInt(cpu.delivering));
-    write(F.vectoringCode, BigInt(cpu.deliveringErrorCode));
+    const hasCode = (cpu.delivering & HAS_CODE) !== 0;
+    write(F.vectoringCode, BigInt(hasCode ? cpu.deliveringErrorCode : 0));
     cpu.delivering = 0;
   };
   // The fields of every exit, for one that is made very often.
