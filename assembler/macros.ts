@@ -1,7 +1,7 @@
 /** Single-line macros and contexts: what `%define` and its relatives store, and how it expands. */
 import { registersByName } from '../isa/index.ts';
 import type { Token } from './lexer.ts';
-import { relocate, textOf, tokenize } from './lexer.ts';
+import { relocate, tokenize } from './lexer.ts';
 
 export interface SingleMacro {
   readonly name: string;
@@ -298,5 +298,3 @@ export function quote(text: string): string {
 
 export const isIdentifier = (token: Token | undefined): boolean =>
   token?.kind === 'id' && !registersByName.has(token.text.toLowerCase());
-
-export { textOf };

@@ -7,7 +7,7 @@ import type { DefinitionKind, ExpansionStep } from './assembly.ts';
 import { isPlain, type Value } from './expressions.ts';
 import type { Place, Token } from './lexer.ts';
 import { logicalLines, textOf, tokenize } from './lexer.ts';
-import { parseInteger, stringBytes, stringValue } from './literals.ts';
+import { parseInteger, stringBytes } from './literals.ts';
 import type { Context, ExpandScope, SingleMacro } from './macros.ts';
 import {
   expandLine,
@@ -983,5 +983,3 @@ function unquoted(token: Token, kind: string): string {
   const shown = value === undefined ? text : text;
   return kind === 'idni' ? shown.toLowerCase() : shown;
 }
-
-export { stringValue };

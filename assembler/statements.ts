@@ -179,17 +179,6 @@ export function isReserved(text: string): boolean {
   );
 }
 
-/** Names a completion can offer at the start of a statement. */
-export const statementWords: readonly string[] = [
-  ...Object.keys(DATA),
-  ...Object.keys(RESERVE),
-  ...PREFIXES,
-  ...DIRECTIVES,
-  'times',
-  'equ',
-  'incbin',
-];
-
 /** Reads a statement. `resolve` gives a local name its parent's. Throws `ExpressionError`. */
 export function parseStatement(
   tokens: readonly Token[],

@@ -1,10 +1,3 @@
-/**
- * Delivery of exceptions and interrupts through the IDT, double and triple faults, IRET.
- * Source: SDM Vol. 3A ch. 6 "Interrupt and Exception Handling", 6.14 "Exception and Interrupt
- * Handling in 64-bit Mode"; IRET: Vol. 2A, IRET/IRETD/IRETQ. Hardware task switches through task
- * gates raise #GP: no 64-bit system has them, and no Xen guest uses them.
- */
-import { exceptionOf } from '../../isa/index.ts';
 import {
   type Cpu,
   cplOf,
@@ -350,10 +343,4 @@ export const dropInnerSegments = (cpu: Cpu, cpl: number): void => {
       clearSegment(cpu, segment, 0);
     }
   }
-};
-
-/** "#PF" or "vector 32". */
-export const nameOfVector = (vector: number): string => {
-  const exception = exceptionOf(vector);
-  return exception === undefined ? `vector ${vector}` : `#${exception.name}`;
 };

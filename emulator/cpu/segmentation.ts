@@ -7,7 +7,6 @@ import type { ExceptionName } from '../../isa/index.ts';
 import {
   type Cpu,
   cplOf,
-  dataAccess,
   type Failure,
   is64Bit,
   isLongMode,
@@ -194,16 +193,4 @@ export const linearOf = (
     return undefined;
   }
   return BigInt.asUintN(32, quad(cpu, state.segmentBase(segment)) + offset);
-};
-
-/** Reads memory at segment:offset for an operation. */
-export const readAt = (
-  cpu: Cpu,
-  segment: number,
-  offset: bigint,
-  bytes: number,
-): { value: bigint } | { failure: Failure } => {
-  const linear = linearOf(cpu, segment, offset, bytes, false);
-  if (linear === undefined) return { failure: 2 };
-  return readLinear(cpu, linear, bytes, dataAccess(cpu, false));
 };

@@ -9,7 +9,6 @@ import { type Channel, EVENT_CHANNELS, type XenDomain, type XenVcpu } from './do
 import { emit, type Hypervisor } from './hypervisor.ts';
 
 export const VIRQ_TIMER = 0;
-export const VIRQ_CONSOLE = 2;
 /** VIRQs that are bound by each vCPU; the others by the domain. */
 const PER_VCPU_VIRQS = new Set([0, 1]);
 export const VIRQ_NAMES: Readonly<Record<number, string>> = {

@@ -6,7 +6,7 @@
 import { isRunning, type XenVcpu } from './domain.ts';
 import { raiseVirq, VIRQ_TIMER } from './event-channels.ts';
 import { emit, type Hypervisor } from './hypervisor.ts';
-import { keyOf, type Scheduler } from './schedulers/scheduler.ts';
+import type { Scheduler } from './schedulers/scheduler.ts';
 
 export interface Pcpu {
   readonly id: number;
@@ -143,6 +143,3 @@ const beginRound = (hypervisor: Hypervisor, { pcpus }: Turns, sliceNs: number): 
   }
   return true;
 };
-
-/** For save: the vCPU by name. */
-export const nameOf = (vcpu: XenVcpu | undefined): string | undefined => vcpu && keyOf(vcpu);

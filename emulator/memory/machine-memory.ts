@@ -46,7 +46,6 @@ export const createMachineMemory = (ramBytes: number): MachineMemory => {
 
 /** Where a machine address lies in the WebAssembly memory. */
 export const hostAddressOf = (address: Maddr): number => RAM + address;
-export const maddrOfHost = (hostAddress: number): Maddr => (hostAddress - RAM) as Maddr;
 /** The flag byte of the machine page at a host address. */
 export const pageFlagSlot = (hostAddress: number): number =>
   PAGE_FLAGS + Math.floor((hostAddress - RAM) / PAGE_BYTES);
