@@ -25,6 +25,7 @@ export function assemble(source: string, options: AssembleOptions = {}): Assembl
   const names = new NameCollector();
   const reports = new Reports();
   const program = new Program(options.format ?? 'elf64', names, reports.add);
+  program.isPart = options.isPart === true;
   const includes = new Set<string>();
   let lines: PreprocessedLine[] | undefined;
   let dynamic = false;

@@ -9,6 +9,11 @@ export interface AssembleOptions {
   readonly path?: string;
   /** `bin` is a flat image as by `nasm -f bin`; `elf64` (default) a linked static executable. */
   readonly format?: 'bin' | 'elf64';
+  /**
+   * The source is one of several that a linker puts together, as `nasm -f elf64` takes it: names that
+   * are `extern` need no definition. Nothing to run comes out. Default false: it is all there is.
+   */
+  readonly isPart?: boolean;
   /** elf64: the address of `.text`, 0x100000 by default, as by `ld -Ttext=0x100000`. */
   readonly textAddress?: number;
   /** Single-line macros defined before the first line, as by `nasm -D`. */

@@ -181,7 +181,8 @@ function global(call: Call): void {
   symbols(call, (name, token) => {
     program.globals.set(name, token);
     program.names.refer(name, token);
-    if (call.pass.final && !program.labels.has(name) && !program.externs.has(name)) {
+    const isMissing = !program.labels.has(name) && !program.externs.has(name);
+    if (call.pass.final && isMissing && !program.isPart) {
       call.pass.problem(`\`${name}\` is \`global\`, but not defined.`, [token]);
     }
   });

@@ -66,6 +66,8 @@ export class Program {
   readonly files = new Map<string, Uint8Array | undefined>();
   readonly drafts: { entry: LineEntry; section: Section; offset: number }[] = [];
   readonly marks: { mark: InstructionMark; section: Section; offset: number }[] = [];
+  /** See AssembleOptions. */
+  isPart = false;
   readFile: NonNullable<AssembleOptions['readFile']> = () => undefined;
   origin: bigint | undefined;
   passes = 0;
@@ -292,7 +294,7 @@ export class Pass implements Scope {
     if (this.final || program.passes === 1) program.names.refer(name, token);
     if (label !== undefined) return label.value;
     if (program.passes === 1) return UNKNOWN;
-    if (program.externs.has(name) && LINKER_SYMBOLS.has(name)) return UNKNOWN;
+    if (program.externs.has(name) && (program.isPart || LINKER_SYMBOLS.has(name))) return UNKNOWN;
     if (this.final && !program.undefinedNames.has(name)) {
       program.undefinedNames.add(name);
       if (!program.incomplete) {

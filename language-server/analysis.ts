@@ -2,7 +2,12 @@
  * What the assembler says of each open source, kept until the text or a file it includes changes.
  * Paths are URIs here. An included file is understood through an open program that includes it.
  */
-import { type Assembly, assembleWithIncludes, endingOf } from '../assembler/index.ts';
+import {
+  type AssembleOptions,
+  type Assembly,
+  assembleWithIncludes,
+  endingOf,
+} from '../assembler/index.ts';
 
 export interface AnalyzedSource {
   /** The program that was assembled. */
@@ -32,6 +37,13 @@ export const isIncludeFile = (uri: string): boolean => endingOf(uri) === '.inc';
 /** Generated listings and sources of a session are shown, not assembled. */
 export const isProgram = (uri: string): boolean => !/^hyperstep-\w+:/.test(uri);
 
+/** Flat images have an origin; what names other sources' symbols is one part of a program. */
+const formOf = (text: string): Pick<AssembleOptions, 'format' | 'isPart'> => {
+  const code = text.replaceAll(/;.*$/gm, '');
+  if (/^\s*(?:\w+:\s*)?\[?org\b/im.test(code)) return { format: 'bin' };
+  return { isPart: /^\s*\[?(?:extern|required)\b/im.test(code) };
+};
+
 export const createAnalysis = (host: SourceHost): Analysis => {
   let known = new Map<string, Promise<AnalyzedSource | undefined>>();
   const analyze = async (uri: string): Promise<AnalyzedSource | undefined> => {
@@ -39,6 +51,7 @@ export const createAnalysis = (host: SourceHost): Analysis => {
     if (text === undefined) return undefined;
     const assembly = await assembleWithIncludes(text, {
       path: uri,
+      ...formOf(text),
       async read(path) {
         const open = host.textOf(path);
         return open === undefined ? host.readFile(path) : new TextEncoder().encode(open);

@@ -125,3 +125,17 @@ test('completion knows what may stand where', async () => {
   expect(await labels('%de¦\n')).toContain('define');
   expect(await labels('nop ; a comment ¦\n')).toEqual([]);
 });
+
+test.each([
+  ['one of several sources', 'bits 64\nextern puts\nglobal main\nmain: call puts\nret\n'],
+  ['a boot sector', 'org 0x7c00\nbits 16\nmov ax, [message]\nmessage: dw 1\n'],
+  [
+    'a local symbol that nobody defines here',
+    'bits 64\nextern a, b\nmov rax, [a + 8]\nlea rdi, [rel b]\n',
+  ],
+])('%s has no false errors', async (_name, text) => {
+  const { diagnostics, first, uri } = await open(text);
+  await first;
+
+  expect(diagnostics.get(uri)).toEqual([]);
+});
