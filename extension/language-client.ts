@@ -16,12 +16,15 @@ const SCHEMES = [
   'hyperstep-asm',
 ];
 
-export const CLIENT_OPTIONS: LanguageClientOptions = {
+/** The server looks again when an included file changes on disk. */
+export const clientOptions = (): LanguageClientOptions => ({
   documentSelector: LANGUAGES.flatMap((language) =>
     SCHEMES.map((scheme) => ({ language, scheme })),
   ),
-  synchronize: { fileEvents: [] },
-};
+  synchronize: {
+    fileEvents: vscode.workspace.createFileSystemWatcher('**/*.{asm,nasm,inc,s}'),
+  },
+});
 
 /** Starts the client; the result ends it. */
 export const startLanguageClient = (client: BaseLanguageClient): vscode.Disposable => {

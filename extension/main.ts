@@ -7,7 +7,7 @@ import * as vscode from 'vscode';
 import { LanguageClient, TransportKind } from 'vscode-languageclient/node';
 import { activateWith } from './activate.ts';
 import type { StartAdapterWorker } from './adapter-worker.ts';
-import { CLIENT_OPTIONS, startLanguageClient } from './language-client.ts';
+import { clientOptions, startLanguageClient } from './language-client.ts';
 
 const startWorker =
   (context: vscode.ExtensionContext): StartAdapterWorker =>
@@ -33,6 +33,6 @@ export const activate = (context: vscode.ExtensionContext): void => {
   activateWith(context, startWorker(context));
   const module = vscode.Uri.joinPath(context.extensionUri, 'dist/language-server.cjs').fsPath;
   const server = { module, transport: TransportKind.ipc };
-  const client = new LanguageClient('hyperstep', 'Hyperstep', server, CLIENT_OPTIONS);
+  const client = new LanguageClient('hyperstep', 'Hyperstep', server, clientOptions());
   context.subscriptions.push(startLanguageClient(client));
 };

@@ -7,7 +7,7 @@ import { LanguageClient } from 'vscode-languageclient/browser';
 import type { HostToWorker, WorkerToHost } from '../debug-adapter/protocol.ts';
 import { activateWith } from './activate.ts';
 import type { StartAdapterWorker } from './adapter-worker.ts';
-import { CLIENT_OPTIONS, startLanguageClient } from './language-client.ts';
+import { clientOptions, startLanguageClient } from './language-client.ts';
 
 /** What a web worker's global scope has; the library of types is that of Node here. */
 interface WebWorker {
@@ -48,6 +48,6 @@ export const activate = async (context: vscode.ExtensionContext): Promise<void> 
   const { worker } = await createWorker(context, 'dist/web/language-server.js');
   type ClientWorker = ConstructorParameters<typeof LanguageClient>[3];
   const server = worker as unknown as ClientWorker;
-  const client = new LanguageClient('hyperstep', 'Hyperstep', CLIENT_OPTIONS, server);
+  const client = new LanguageClient('hyperstep', 'Hyperstep', clientOptions(), server);
   context.subscriptions.push(startLanguageClient(client));
 };
