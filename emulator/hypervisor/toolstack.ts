@@ -128,7 +128,9 @@ const memSet = forDomain(
       );
     }
     domain.targetPages = Math.floor(bytes / 4096);
-    return done();
+    return done(
+      `The target of domain ${domain.id} is ${bytes / MIB} MiB. Its balloon would read it from xenstore, which is not there yet: the guest keeps ${(domain.pages * 4096) / MIB} MiB until it gives pages back by itself.\n`,
+    );
   },
 );
 
