@@ -32,7 +32,7 @@ const steps = {
     await page.goto(url);
     await page.waitForSelector('.monaco-workbench', WAIT);
     await page.waitForTimeout(1500);
-    await command(page, 'View: Toggle Secondary Side Bar Visibility');
+    await command(page, 'View: Toggle Secondary Side Bar Visibility', true);
     await open(page, 'cpuid-exits/main.asm');
     await page.waitForSelector('.view-line .mtk6, .view-line .mtk5, .view-line .mtk7', WAIT);
     await shoot('guest');
@@ -170,13 +170,16 @@ const command = async (page, title, isOptional = false) => {
   await page.keyboard.press('F1');
   await page.locator('.quick-input-widget input').first().waitFor(WAIT);
   await page.keyboard.type(title);
-  await page.waitForTimeout(400);
-  const found = await page
+  const found = page
     .locator('.quick-input-list .monaco-list-row')
     .filter({ hasText: title.split(': ').at(-1) })
-    .count();
-  if (found === 0 && !isOptional) throw new Error(`The palette has no '${title}'.`);
-  await page.keyboard.press(found === 0 ? 'Escape' : 'Enter');
+    .first();
+  const isThere = await found.waitFor({ timeout: isOptional ? 3000 : WAIT.timeout }).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere && !isOptional) throw new Error(`The palette has no '${title}'.`);
+  await page.keyboard.press(isThere ? 'Enter' : 'Escape');
   await page.waitForTimeout(300);
 };
 
