@@ -297,7 +297,8 @@ class RunningMachine implements Machine {
 
   /** The stop that was asked for, once. */
   #taken(): StopReason | undefined {
-    const request = this.#hypervisor.stopRequest;
+    const event = this.events.takeStop();
+    const request = this.#hypervisor.stopRequest ?? (event && { why: 'event' as const, event });
     const ids = this.breakpoints.takeStops();
     this.#hypervisor.stopRequest = undefined;
     if (request === undefined) return undefined;

@@ -132,6 +132,7 @@ export type EventListener = (event: MachineEvent) => 'stop' | undefined;
 
 /** The stream: listeners by kind, in order of subscription. */
 export class EventStream {
+  #stop: MachineEvent | undefined;
   readonly #listeners = new Map<EventKind, EventListener[]>();
 
   /** Whether anybody listens; emitters ask before they build an event. */
@@ -160,6 +161,14 @@ export class EventStream {
     for (const listener of this.#listeners.get(event.kind) ?? []) {
       if (listener(event) === 'stop') verdict = 'stop';
     }
+    if (verdict === 'stop') this.#stop ??= event;
     return verdict;
+  }
+
+  /** The first event since the last call at which a listener wanted to stop. */
+  takeStop(): MachineEvent | undefined {
+    const event = this.#stop;
+    this.#stop = undefined;
+    return event;
   }
 }

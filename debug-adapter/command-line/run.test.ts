@@ -85,3 +85,10 @@ test('the domains of a scenario run side by side, their lines named', async () =
   expect(written).toMatch(/^\(d1\) /m);
   expect(written).toMatch(/^\(d2\) /m);
 });
+
+test('an exception that the guest handles itself is a break too', async () => {
+  const { code, said } = await run({ breakOn: ['exception:14'] }, 'page-tables/main.asm');
+
+  expect(code).toBe(3);
+  expect(said).toContain('exception vector=14 name=PF errorCode=2');
+});
