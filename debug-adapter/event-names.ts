@@ -94,11 +94,10 @@ export function parseEventName(text: string): ParsedEvent {
 const WATCH =
   /^watch:(gva|gpa|maddr):(0x[0-9a-f]+|\d+)(?:-(0x[0-9a-f]+|\d+))?(?::(read|write|readwrite))?$/i;
 
-/** Reads `watch:SPACE:FIRST[-LAST][:ACCESS]`; undefined if it does not begin with `watch:`. */
+/** Reads `watch:SPACE:FIRST[-LAST][:ACCESS]`; undefined if it does not begin with `watch:`. The addresses are those of `domain`. */
 export function parseWatchName(
   text: string,
   domain: number,
-  vcpu: number,
 ): DataBreakpoint | { readonly problem: string } | undefined {
   if (!/^\s*watch:/i.test(text)) return undefined;
   const [, space, first = '0', last = first, access = 'write'] = WATCH.exec(text.trim()) ?? [];
@@ -112,7 +111,6 @@ export function parseWatchName(
     address: BigInt(first),
     lengthBytes,
     access: access.toLowerCase() === 'readwrite' ? 'readWrite' : (access.toLowerCase() as 'read'),
-    domain,
-    vcpu,
+    ...(space.toLowerCase() === 'maddr' ? {} : { domain }),
   };
 }

@@ -152,6 +152,39 @@ test('a line, a symbol and an event by name are breakpoints', async () => {
   expect(breakpoints[2]?.message).toContain("'nowhere'");
 });
 
+test('watched memory stops behind the instruction that accessed it', async () => {
+  const client = connect();
+  await start(client, { program: `${samples}/page-tables/main.asm` });
+  const { dataId, accessTypes } = await client.ask<
+    DebugProtocol.DataBreakpointInfoResponse['body']
+  >('dataBreakpointInfo', { name: '[frame + 0x18]' });
+  const set = (breakpoints: object[]) =>
+    client.ask<{ breakpoints: DebugProtocol.Breakpoint[] }>('setDataBreakpoints', { breakpoints });
+  const { breakpoints } = await set([
+    { dataId: dataId?.replace(/^d1\.v0:/, 'gpa:d1:'), accessType: 'write' },
+  ]);
+  await client.ask('continue', { threadId: THREAD });
+  const { body } = await client.next('stopped');
+
+  expect(accessTypes).toEqual(['read', 'write', 'readWrite']);
+  expect(breakpoints).toMatchObject([{ verified: true }]);
+  // The guest writes through another mapping of the page.
+  expect(body).toMatchObject({
+    reason: 'data breakpoint',
+    description: 'Write of 0x400000000018',
+    hitBreakpointIds: [breakpoints[0]?.id],
+  });
+  const { description } = await client.ask<DebugProtocol.ExceptionInfoResponse['body']>(
+    'exceptionInfo',
+    { threadId: THREAD },
+  );
+  expect(description).toContain('Before: 0x0, now: 0x1234.');
+
+  await set([{ dataId, accessType: 'read', condition: 'access.value == 0x1234' }]);
+  await client.ask('continue', { threadId: THREAD });
+  expect((await client.next('stopped')).body.description).toMatch(/^Read of 0x/);
+});
+
 test('registers are read and set, in parts and by expression', async () => {
   const client = connect();
   await start(client, { program: hello });

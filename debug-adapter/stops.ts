@@ -1,7 +1,7 @@
 /**
  * Why the machine stopped, in the words of the SDM and of Xen.
  */
-import type { MachineEvent, StopReason } from '../emulator/index.ts';
+import type { AccessEvent, MachineEvent, StopReason } from '../emulator/index.ts';
 import { exceptionOf } from '../isa/index.ts';
 import type { Carrier } from './breakpoints/request.ts';
 import { hex } from './numbers.ts';
@@ -116,7 +116,7 @@ export const titleOf = (event: MachineEvent): string => {
     case 'context-switch':
       return `Context switch on pCPU ${event.pcpu}`;
     case 'memory-access':
-      return `${event.write ? 'Write' : 'Read'} of ${hex(event.gva)}`;
+      return `${event.write ? 'Write' : 'Read'} of ${event.gva === undefined ? `maddr ${hex(event.maddr)}` : hex(event.gva)}`;
     case 'domain':
       return `Domain ${event.domain} ${event.state}`;
     case 'console':
@@ -184,11 +184,36 @@ export const explainEvent = (event: MachineEvent): string[] => {
       ];
     }
     case 'memory-access':
-      return [
-        `${event.write ? 'A write' : 'A read'} of ${event.lengthBytes} bytes at ${hex(event.gva)}, machine address ${hex(event.maddr)}.`,
-        where,
-      ];
+      return [...explainAccess(event), where];
     default:
       return [`${titleOf(event)}.`, where];
   }
+};
+
+const originOf = ({ by, rip }: AccessEvent): string =>
+  by === 'instruction'
+    ? `The instruction at ${hex(rip)}`
+    : by === 'page walk'
+      ? 'A page walk, setting accessed and dirty bits,'
+      : 'The hypervisor';
+
+const explainAccess = (event: AccessEvent): string[] => {
+  const { by, gva, maddr, lengthBytes, write, value, oldValue } = event;
+  // A walk happens for an address; what it changes is an entry on the way.
+  const place =
+    by === 'instruction' && gva !== undefined
+      ? `${hex(gva)}, machine address ${hex(maddr)}`
+      : `machine address ${hex(maddr)}`;
+  const bytes = lengthBytes === 1 ? '1 byte' : `${lengthBytes} bytes`;
+  const cause = by === 'page walk' && gva !== undefined ? ` on the way to ${hex(gva)}` : '';
+  return [
+    `${originOf(event)} ${write ? 'wrote' : 'read'} ${bytes} at ${place}${cause}.`,
+    ...(value === undefined && oldValue === undefined
+      ? []
+      : [
+          write && oldValue !== undefined
+            ? `Before: ${hex(oldValue)}${value === undefined ? '' : `, now: ${hex(value)}`}.`
+            : `Value: ${hex(value ?? 0n)}.`,
+        ]),
+  ];
 };

@@ -2,6 +2,7 @@
  * Builds a machine and runs it: slices of its vCPUs, their VM exits, stops.
  */
 import { decode } from '../isa/index.ts';
+import { emitAccesses, watchesOf } from './breakpoints/data.ts';
 import { createBreakpointTable, type OwnedBreakpointTable } from './breakpoints/table.ts';
 import { EventStream } from './events.ts';
 import { buildDomain } from './hypervisor/build-domain.ts';
@@ -94,6 +95,8 @@ class RunningMachine implements Machine {
   #passed: { readonly vcpu: XenVcpu; readonly retired: number } | undefined;
   #last: XenVcpu;
   #goal: StepGoal | undefined;
+  /** Whether there are data breakpoints. */
+  #watches = false;
 
   constructor(hypervisor: Hypervisor, config: MachineConfig) {
     this.#hypervisor = hypervisor;
@@ -104,7 +107,14 @@ class RunningMachine implements Machine {
     this.breakpoints = createBreakpointTable(
       this.events,
       () => this,
-      () => this.#hypervisor.hardware.setBreakpoints(this.breakpoints?.addresses() ?? []),
+      {
+        ramBytes: hypervisor.hardware.memory.ramBytes,
+        domains: () => [...hypervisor.domains.keys()],
+      },
+      () => {
+        this.#hypervisor.hardware.setBreakpoints(this.breakpoints.addresses());
+        this.#setWatches();
+      },
     );
     const domains = [...hypervisor.domains.values()];
     this.domains = domains.map((domain) => viewDomain(hypervisor, domain));
@@ -192,8 +202,17 @@ class RunningMachine implements Machine {
   }
 
   peekMemory: Machine['peekMemory'] = (...args) => peekMemory(this.#hypervisor, ...args);
-  pokeMemory: Machine['pokeMemory'] = (...args) => pokeMemory(this.#hypervisor, ...args);
-  xl: Machine['xl'] = (command) => runXl(this.#hypervisor, command);
+  pokeMemory: Machine['pokeMemory'] = (...args) => {
+    const problem = pokeMemory(this.#hypervisor, ...args);
+    // The debugger's own writes are not the guest's.
+    this.#hypervisor.hardware.takeAccesses?.();
+    return problem;
+  };
+  xl: Machine['xl'] = (command) => {
+    const result = runXl(this.#hypervisor, command);
+    this.#setWatches();
+    return result;
+  };
   stateHash: Machine['stateHash'] = () => hashState(this.#hypervisor);
 
   walk: Machine['walk'] = (domain, vcpu, address) => {
@@ -230,6 +249,7 @@ class RunningMachine implements Machine {
     const stop = mayPass ? hardware.step() : execute(count);
     this.#charge(pcpu, vcpu, hardware.retired);
     vcpu.retired += hardware.retired;
+    if (this.#watches) emitAccesses(hypervisor, vcpu);
     if (stop === 'exit') {
       this.#pending = beginExit(hypervisor, vcpu);
       return this.#taken() ?? undefined;
@@ -292,7 +312,22 @@ class RunningMachine implements Machine {
       this.#pending = undefined;
       this.#mustEnter = true;
     }
+    if (this.#watches) {
+      emitAccesses(this.#hypervisor, vcpu);
+      // What the hypervisor did may have changed the P2M.
+      if (isDone && this.breakpoints.watches().some(({ place }) => place.space === 'gpa')) {
+        this.#setWatches();
+      }
+    }
     return this.#taken();
+  }
+
+  /** Tells the processor what to watch; again whenever the P2M may have changed. */
+  #setWatches(): void {
+    const placed = this.breakpoints.watches();
+    if (!this.#watches && placed.length === 0) return;
+    this.#watches = placed.length > 0;
+    this.#hypervisor.hardware.setWatches?.((vcpu) => watchesOf(this.#hypervisor, placed, vcpu));
   }
 
   /** The stop that was asked for, once. */
@@ -383,6 +418,8 @@ class RunningMachine implements Machine {
       mustEnter: this.#mustEnter,
     };
     restoreMachine(this.#hypervisor, state, snapshot);
+    this.#hypervisor.hardware.takeAccesses?.();
+    this.#setWatches();
     this.#pending = undefined;
     this.#passed = undefined;
     this.#mustEnter = true;

@@ -92,13 +92,22 @@ export interface ContextSwitchEvent extends EventBase {
   readonly pcpu: number;
   readonly from: { readonly domain: number; readonly vcpu: number } | undefined;
 }
+/** An access to watched memory; `rip` is of the instruction that made it. */
 export interface AccessEvent extends EventBase {
   readonly kind: 'memory-access';
+  /** Id of the data breakpoint. */
   readonly watch: number;
-  readonly gva: Gva;
+  /** A page walk sets accessed and dirty bits; the hypervisor writes for its own ends. */
+  readonly by: 'instruction' | 'page walk' | 'hypervisor';
+  /** Undefined for the hypervisor's. */
+  readonly gva: Gva | undefined;
   readonly maddr: Maddr;
   readonly lengthBytes: number;
   readonly write: boolean;
+  /** What was read or written, little-endian; undefined where it is not known. */
+  readonly value: bigint | undefined;
+  /** Before a write. */
+  readonly oldValue: bigint | undefined;
 }
 export interface DomainEvent extends EventBase {
   readonly kind: 'domain';

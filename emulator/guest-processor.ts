@@ -11,6 +11,7 @@ import { noSecondStage } from './cpu/paging.ts';
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
 import * as state from './cpu/state.ts';
+import { createWatches } from './cpu/watches.ts';
 import { createInterpreter } from './engine/interpreter/interpreter.ts';
 import { createPreciseEngine } from './engine/precise.ts';
 import type { EngineStop, QuickExit } from './hypervisor/hardware.ts';
@@ -65,8 +66,13 @@ export const createGuestProcessor = (
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
   let stopIsDue = false;
+  let watched = false;
+  const watches = createWatches(memory);
+  /** RIP of the instruction that the noted accesses belong to. */
+  let accessRip = 0n;
   const cpu: Cpu = {
     memory,
+    watches,
     stage: noSecondStage,
     nonRoot: undefined,
     instructionLength: 0,
@@ -98,7 +104,10 @@ export const createGuestProcessor = (
     if (objection !== undefined) return objection;
     guest = operation;
     for (const [i, slot] of CHECKED.entries()) atEntry[i] = word(cpu, slot);
-    cpu.stage = operation.stage;
+    cpu.stage = {
+      ...operation.stage,
+      beforeEntryWrite: (maddr, linear) => watches.noteWalk(linear, maddr),
+    };
     const { nonRoot } = operation;
     cpu.nonRoot = {
       ...nonRoot,
@@ -128,6 +137,7 @@ export const createGuestProcessor = (
     const information = operation.read(INJECTION);
     if ((information & VALID) === 0n) return false;
     operation.write(INJECTION, information & ~VALID);
+    if (watched) accessRip = quad(cpu, state.RIP);
     cpu.instructionLength = Number(operation.read(INJECTION_LENGTH));
     const outcome = deliverEvent(cpu, {
       vector: Number(information & 0xffn),
@@ -159,6 +169,7 @@ export const createGuestProcessor = (
 
   const leave = (): EngineStop => {
     exitIsDue = false;
+    watches.dropUnfinished();
     setWord(cpu, state.VMX_MODE, 1);
     return 'exit';
   };
@@ -173,6 +184,7 @@ export const createGuestProcessor = (
     let deliveries = 0;
     fast?.refresh();
     while (retired + deliveries < budget) {
+      if (watches.isPending) return 'stop';
       if (windowIsOpen(guest)) {
         cpu.instructionLength = 0;
         guest.exit('INTERRUPT_WINDOW');
@@ -190,6 +202,7 @@ export const createGuestProcessor = (
         if (count > 0) continue;
         fast.repeat();
       }
+      if (watched) accessRip = quad(cpu, state.RIP);
       const result = step();
       fast?.refresh();
       switch (result) {
@@ -230,6 +243,12 @@ export const createGuestProcessor = (
     },
     run: (budget) => run(budget, false),
     step: () => run(1, true),
+    setWatches: (list) => {
+      watched = list.length > 0;
+      watches.set(list);
+      fast?.forget();
+    },
+    takeAccesses: () => ({ rip: accessRip, accesses: watches.take() }),
     setTsc: (value) => {
       tscAtStart = value;
     },
@@ -239,7 +258,10 @@ export const createGuestProcessor = (
     },
     // The precise engine keeps no translations, and compares code bytes before it uses them.
     invalidateTranslations: () => fast?.forget(),
-    noteWrite: (maddr, lengthBytes) => fast?.noteWrite(hostAddressOf(maddr as Maddr), lengthBytes),
+    noteWrite: (maddr, lengthBytes) => {
+      watches.noteSoftware(maddr, lengthBytes);
+      fast?.noteWrite(hostAddressOf(maddr as Maddr), lengthBytes);
+    },
     windowChanged: () => {
       fast?.forget();
       guest = undefined;

@@ -63,6 +63,7 @@ program
     `
 Events: vm-exit, hypercall, ept-violation, balloon, exception, event-channel, domain, ...
   --break-on vm-exit:cpuid   --trace hypercall:memory_op   --trace exception:14
+Watched memory: --break-on watch:gva:0x1000-0x1007:write   spaces gva, gpa, maddr; read, write, readwrite
 Exit codes: 0 power-off, 2 bad program or option, 3 break, 4 crash or triple fault, 5 limit.`,
   )
   .exitOverride()

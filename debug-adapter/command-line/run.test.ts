@@ -33,6 +33,16 @@ test('a break ends the run with code 3 before the event is handled', async () =>
   expect(said).toContain('vm-exit reason=CPUID number=10');
 });
 
+test('memory can be watched', async () => {
+  const name = 'watch:gva:0x400000000018:write';
+  const { code, written } = await run({ breakOn: [name], json: true }, 'page-tables/main.asm');
+  const wrong = await run({ breakOn: ['watch:gpa:0-x'] });
+
+  expect(code).toBe(3);
+  expect(written).toContain('"event":"memory-access"');
+  expect(wrong).toMatchObject({ code: 2, said: expect.stringContaining('is no watch') });
+});
+
 test('a trace prints every matching event and goes on', async () => {
   const { code, said } = await run({ trace: ['vm-exit'] });
 

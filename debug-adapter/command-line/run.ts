@@ -9,7 +9,7 @@ import {
   type MachineEvent,
   type StopReason,
 } from '../../emulator/index.ts';
-import { parseEventName } from '../event-names.ts';
+import { parseEventName, parseWatchName } from '../event-names.ts';
 import { type OpenedGuests, openGuests } from '../programs/open-guests.ts';
 import { LaunchError } from '../programs/open-program.ts';
 import { nodeHost } from './node-host.ts';
@@ -102,7 +102,7 @@ const place = (
           },
         };
   for (const name of names) {
-    const parsed = parseEventName(name);
+    const parsed = parseWatchName(name, machine.current.domain) ?? parseEventName(name);
     const problem = 'problem' in parsed ? parsed.problem : undefined;
     const unbound =
       'problem' in parsed ? problem : machine.breakpoints.add(parsed, options).problem;

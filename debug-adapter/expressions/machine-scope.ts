@@ -1,7 +1,7 @@
 /**
  * What an expression may name on a machine, seen from one vCPU: registers and their parts,
  * `rflags` bits by name, symbols, `exit.*`, `hypercall.*`, `vmcs.*`, another vCPU's registers as
- * `d2.v0.rip`, and the functions gpa, maddr, walk and p2m. It only peeks.
+ * `d2.v0.rip`, `access.*` of watched memory, and the functions gpa, maddr, walk and p2m. It only peeks.
  */
 import type { AddressSpace, Machine, MachineEvent, Vcpu } from '../../emulator/index.ts';
 import type { Scope, Value } from './evaluate.ts';
@@ -9,7 +9,7 @@ import type { Scope, Value } from './evaluate.ts';
 export interface Place {
   readonly domain: number;
   readonly vcpu: number;
-  /** The event that is looked at, if any: `exit.*` and `hypercall.*` are its fields. */
+  /** The event that is looked at, if any: `exit.*`, `hypercall.*` and `access.*` are its fields. */
   readonly event?: MachineEvent;
 }
 
@@ -102,6 +102,15 @@ function eventField(machine: Machine, place: Place, name: string): Value | undef
     if (field === 'result') return event.result;
     const argument = /^arg([0-9])$/.exec(field)?.[1];
     if (argument !== undefined) return event.args[Number(argument)];
+  }
+  if (group === 'access' && event?.kind === 'memory-access') {
+    if (field === 'value') return event.value;
+    if (field === 'old') return event.oldValue;
+    if (field === 'gva') return event.gva;
+    if (field === 'maddr') return BigInt(event.maddr);
+    if (field === 'length') return BigInt(event.lengthBytes);
+    if (field === 'write') return event.write ? 1n : 0n;
+    if (field === 'by') return event.by;
   }
   return undefined;
 }

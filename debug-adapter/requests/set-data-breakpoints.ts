@@ -31,12 +31,7 @@ const targetOfData = (
     return { places: [], problem: `'${dataId}' names no memory.` };
   }
   const { space, address } = place;
-  const owner =
-    space.kind === 'maddr'
-      ? {}
-      : space.kind === 'gpa'
-        ? { domain: space.domain }
-        : { domain: space.domain, vcpu: space.vcpu };
+  const owner = space.kind === 'maddr' ? {} : { domain: space.domain };
   return {
     places: [
       { kind: 'data', space: space.kind, address, lengthBytes: Number(bytes), access, ...owner },

@@ -25,7 +25,7 @@ export const setFunctionBreakpoints = defineRequest<
 export const targetOfName = ({ debuggee }: Session, text: string): BreakpointTarget => {
   const name = text.trim();
   const { machine, guests } = debuggee;
-  const watch = parseWatchName(name, machine.current.domain, machine.current.vcpu);
+  const watch = parseWatchName(name, machine.current.domain);
   const event = watch ?? (isEventName(name) ? parseEventName(name) : undefined);
   if (event !== undefined) {
     return 'problem' in event ? { places: [], problem: event.problem } : { places: [event] };

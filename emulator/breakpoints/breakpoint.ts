@@ -39,16 +39,23 @@ export interface EventFilter {
   readonly stage?: 'call' | 'return';
 }
 
-/** Stops after an instruction that has accessed the range. */
+/** Stops after an instruction that has accessed the range; see data.ts. */
 export interface DataBreakpoint {
   readonly kind: 'data';
   readonly space: 'gva' | 'gpa' | 'maddr';
   readonly address: bigint;
   readonly lengthBytes: number;
   readonly access: 'read' | 'write' | 'readWrite';
-  /** For gva and gpa: whose address it is; gva is translated by vcpu's tables when it is set. */
+  /** Whose address it is; needed for gpa. Accesses of others do not count. */
   readonly domain?: number;
+  /** Only accesses of this vCPU; default all of the domain's. */
   readonly vcpu?: number;
+}
+
+/** What decides whether a breakpoint can bind. */
+export interface BreakpointContext {
+  readonly ramBytes: number;
+  readonly domains: () => readonly number[];
 }
 
 export type BreakpointPlace = AddressBreakpoint | EventBreakpoint | DataBreakpoint;

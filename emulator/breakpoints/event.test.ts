@@ -30,6 +30,7 @@ test('a hit condition counts hits whose condition held, and a logpoint does not 
   const table = createBreakpointTable(
     events,
     () => ({}) as Machine,
+    { ramBytes: 0, domains: () => [] },
     () => {},
   );
   const logged: number[] = [];
@@ -48,6 +49,7 @@ test('a removed breakpoint costs nothing: nobody listens any more', () => {
   const table = createBreakpointTable(
     events,
     () => ({}) as Machine,
+    { ramBytes: 0, domains: () => [] },
     () => {},
   );
   const { id } = table.add(cpuid);

@@ -7,12 +7,14 @@ import { matchesAddress } from './address.ts';
 import type {
   AddressBreakpoint,
   Breakpoint,
+  BreakpointContext,
   BreakpointHit,
   BreakpointOptions,
   BreakpointPlace,
   BreakpointTable,
 } from './breakpoint.ts';
 import { BREAKPOINT_KINDS } from './catalog.ts';
+import type { PlacedWatch } from './data.ts';
 import { matchesEvent } from './event.ts';
 
 interface Entry {
@@ -28,16 +30,19 @@ interface Entry {
 export interface OwnedBreakpointTable extends BreakpointTable {
   /** Linear addresses that are to stop the engine. */
   addresses(): readonly bigint[];
+  /** Data that is to be watched. */
+  watches(): readonly PlacedWatch[];
   /** Breakpoints hit before an instruction; ids of those that stop. */
   hitAddress(domain: number, vcpu: number, rip: bigint): readonly number[];
   /** Ids of the breakpoints that stopped at this event; forgets them. */
   takeStops(): readonly number[];
 }
 
-/** `changed` is called when the set of addresses may have changed. */
+/** `changed` is called when the addresses or the watched data may have changed. */
 export const createBreakpointTable = (
   events: EventStream,
   machine: () => Machine,
+  context: BreakpointContext,
   changed: () => void,
 ): OwnedBreakpointTable => {
   const entries = new Map<number, Entry>();
@@ -54,10 +59,15 @@ export const createBreakpointTable = (
     return false;
   };
   const listen = (entry: Entry): (() => void) => {
-    if (entry.place.kind !== 'event') return () => {};
     const { place } = entry;
-    return events.subscribe([place.event], (event: MachineEvent) => {
-      if (!matchesEvent(place, event)) return undefined;
+    if (place.kind === 'address') return () => {};
+    const kind = place.kind === 'event' ? place.event : 'memory-access';
+    const isOwn = (event: MachineEvent): boolean =>
+      place.kind === 'event'
+        ? matchesEvent(place, event)
+        : event.kind === 'memory-access' && event.watch === entry.id;
+    return events.subscribe([kind], (event: MachineEvent) => {
+      if (!isOwn(event)) return undefined;
       if (!decide(entry, { domain: event.domain, vcpu: event.vcpu, event })) return undefined;
       stops.push(entry.id);
       return 'stop';
@@ -82,7 +92,7 @@ export const createBreakpointTable = (
     [...entries.values()].filter(({ enabled, problem }) => enabled && problem === undefined);
   return {
     add(place, options = {}) {
-      const problem = BREAKPOINT_KINDS[place.kind].problemOf(place);
+      const problem = BREAKPOINT_KINDS[place.kind].problemOf(place, context);
       const entry: Entry = {
         id: nextId,
         place,
@@ -115,6 +125,8 @@ export const createBreakpointTable = (
       active().flatMap(({ place }) =>
         place.kind === 'address' && place.space === 'gva' ? [place.address] : [],
       ),
+    watches: () =>
+      active().flatMap(({ id, place }) => (place.kind === 'data' ? [{ id, place }] : [])),
     hitAddress(domain, vcpu, rip) {
       const at = (place: BreakpointPlace): place is AddressBreakpoint =>
         place.kind === 'address' && matchesAddress(place, domain, vcpu, rip);

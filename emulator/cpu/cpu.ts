@@ -14,6 +14,7 @@ import {
 import { type PagingAccess, type SecondStage, translateLinear } from './paging.ts';
 import { OUTCOME, type Outcome } from './processor.ts';
 import * as state from './state.ts';
+import type { Piece, Watches } from './watches.ts';
 
 /** VMX non-root operation, as lower layers see it; emulator/vmx implements it. */
 export interface NonRoot {
@@ -47,6 +48,8 @@ export interface Cpu {
   remembered?: (linear: bigint, access: PagingAccess) => number;
   /** Memory with decoded code or remembered paging entries has been written. */
   noteWrite?: (host: number, lengthBytes: number) => void;
+  /** Memory whose accesses are to be told of. */
+  readonly watches?: Watches;
 }
 
 export const word = ({ memory }: Cpu, slot: number): number => memory.words[slot >>> 2] ?? 0;
@@ -113,8 +116,8 @@ const piecesOf = (
   linear: bigint,
   bytes: number,
   access: PagingAccess,
-): { pieces: { host: number; bytes: number }[] } | { failure: Failure } => {
-  const pieces: { host: number; bytes: number }[] = [];
+): { pieces: Piece[] } | { failure: Failure } => {
+  const pieces: Piece[] = [];
   for (let done = 0; done < bytes; ) {
     const at = BigInt.asUintN(64, linear + BigInt(done));
     const room = PAGE_BYTES - Number(at & 0xfffn);
@@ -144,6 +147,7 @@ export const readLinear = (
       shift += 8n;
     }
   }
+  cpu.watches?.noteRead(linear, found.pieces, value);
   return { value };
 };
 
@@ -168,6 +172,7 @@ export const writeLinear = (
 ): Failure | undefined => {
   const found = piecesOf(cpu, linear, bytes, { ...access, write: true });
   if ('failure' in found) return found.failure;
+  cpu.watches?.noteWrite(linear, found.pieces, value);
   let rest = value;
   for (const piece of found.pieces) {
     for (let i = 0; i < piece.bytes; i += 1) {

@@ -39,6 +39,8 @@ export interface SecondStage {
     linear: bigint | undefined,
     forTable: boolean,
   ): Maddr | undefined;
+  /** Told before accessed and dirty bits are set in a guest's entry. */
+  beforeEntryWrite?(maddr: Maddr, linear: bigint): void;
 }
 
 /** Without VMX the guest-physical address is the machine address. */
@@ -225,7 +227,9 @@ const setAccessedAndDirty = (
     const isLast = level === visited.length - 1;
     const wanted = low | ACCESSED | (isLast && write ? DIRTY : 0);
     if (wanted === low) continue;
-    if (stage.translate(gpa, TABLE_WRITE, linear, true) === undefined) return false;
+    const maddr = stage.translate(gpa, TABLE_WRITE, linear, true);
+    if (maddr === undefined) return false;
+    stage.beforeEntryWrite?.(maddr, linear);
     words[host >>> 2] = wanted;
   }
   return true;

@@ -127,6 +127,7 @@ export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
         // A single-step trap comes after each iteration.
         return traps ? singleStepTrap(cpu) : 'unfinished';
       case OUTCOME.fault:
+        cpu.watches?.dropUnfinished();
         return stepOf(deliverPendingFault(cpu));
       case OUTCOME.exit:
         return 'exit';

@@ -3,6 +3,7 @@
  * engine. The hypervisor is software in root operation; it sees guest state only through the
  * current VMCS and the registers that VM exits leave alone (general registers, CR2, ...).
  */
+import type { Watch, WatchedAccess } from '../cpu/watches.ts';
 import type { MachineMemory } from '../memory/machine-memory.ts';
 import type { XenVcpu } from './domain.ts';
 
@@ -46,6 +47,13 @@ export interface Hardware {
   peekField(vcpu: XenVcpu, field: number): bigint;
   /** Linear addresses before whose instruction run() stops, whatever the vCPU. */
   setBreakpoints(addresses: readonly bigint[]): void;
+  /**
+   * Watches memory; run() returns 'stop' after an instruction that has accessed it. `watchesOf`
+   * gives what is watched while a vCPU is loaded; hardware without an engine has none of this.
+   */
+  setWatches?(watchesOf: (vcpu: XenVcpu) => readonly Watch[]): void;
+  /** What was accessed since the last call, and the RIP of the instruction that did. */
+  takeAccesses?(): { readonly rip: bigint; readonly accesses: readonly WatchedAccess[] };
   /** The whole window of any vCPU, and taking one over. */
   saveWindow(vcpu: XenVcpu): Uint8Array;
   restoreWindow(vcpu: XenVcpu, window: Uint8Array): void;

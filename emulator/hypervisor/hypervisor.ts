@@ -38,15 +38,23 @@ export type StopRequest =
 
 export const RIP_FIELD = FIELD.GUEST_RIP;
 
-/** Emits an event of a vCPU; a listener that says 'stop' stops the machine. */
-export const emit = (hypervisor: Hypervisor, vcpu: XenVcpu, body: EventBody): void => {
+const ripOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): bigint =>
+  hardware.loaded === vcpu ? hardware.read(RIP_FIELD) : 0n;
+
+/** Emits an event of a vCPU, at its RIP; a listener that says 'stop' stops the machine. */
+export const emit = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  body: EventBody,
+  rip = ripOf(hypervisor, vcpu),
+): void => {
   const event = {
     ...body,
     domain: vcpu.domain.id,
     vcpu: vcpu.id,
     retired: vcpu.retired,
     timeNs: hypervisor.nowNs,
-    rip: hypervisor.hardware.loaded === vcpu ? hypervisor.hardware.read(RIP_FIELD) : 0n,
+    rip,
   } as MachineEvent;
   if (hypervisor.events.emit(event) === 'stop') hypervisor.stopRequest ??= { why: 'event', event };
 };

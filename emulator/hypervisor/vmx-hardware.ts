@@ -3,6 +3,7 @@
  * a guest processor that enters and runs what is loaded.
  */
 import { WINDOW, WINDOW_BYTES } from '../cpu/state.ts';
+import type { Watch } from '../cpu/watches.ts';
 import type { MachineMemory } from '../memory/machine-memory.ts';
 import {
   clearVmcs,
@@ -26,7 +27,9 @@ export type GuestProcessor = Pick<
   | 'invalidateTranslations'
   | 'noteWrite'
   | 'setBreakpoints'
+  | 'takeAccesses'
 > & {
+  setWatches?(watches: readonly Watch[]): void;
   /**
    * Checks and injection with this VMCS, whose guest state is in the window. `isChecked` tells that
    * software has written none of its fields that matter since the last entry.
@@ -46,6 +49,7 @@ const UNCHECKED: ReadonlySet<number> = new Set([
 
 export const createVmxHardware = (memory: MachineMemory, processor: GuestProcessor): Hardware => {
   let loaded: XenVcpu | undefined;
+  let watchesOf: ((vcpu: XenVcpu) => readonly Watch[]) | undefined;
   /** Whether software has written a field that the checks of VM entry look at. */
   let isChecked = false;
   const { bytes, view } = memory;
@@ -77,6 +81,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       loaded = vcpu;
       isChecked = false;
       processor.windowChanged();
+      if (watchesOf !== undefined) processor.setWatches?.(watchesOf(vcpu));
     },
     read: (field) => peekField(required(), field),
     peekField,
@@ -100,6 +105,11 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
     invalidateTranslations: () => processor.invalidateTranslations(),
     noteWrite: (maddr, lengthBytes) => processor.noteWrite(maddr, lengthBytes),
     setBreakpoints: (addresses) => processor.setBreakpoints(addresses),
+    setWatches(next) {
+      watchesOf = next;
+      if (loaded !== undefined) processor.setWatches?.(next(loaded));
+    },
+    takeAccesses: () => processor.takeAccesses?.() ?? { rip: 0n, accesses: [] },
     slot: (vcpu, address) =>
       vcpu === loaded
         ? view.getBigUint64(address, true)

@@ -88,7 +88,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     const high = words[RIP_LOW + 1] ?? 0;
     if (!isUsual(high)) return 0;
     const page = translations.codePage(low, high);
-    if (page === 0) return 0;
+    if (page === 0 || cpu.watches?.isPending === true) return 0;
     const offset = low & 0xfff;
     const isInPage = words[PAGE_LOW] === low - offset && words[PAGE_LOW + 1] === high;
     const { generation } = blocks;

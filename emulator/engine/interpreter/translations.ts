@@ -147,6 +147,7 @@ export const createTranslations = (
       }
       return maddr;
     },
+    beforeEntryWrite: (maddr, linear) => cpu.stage.beforeEntryWrite?.(maddr, linear),
   };
   const walk = (linear: bigint, write: boolean, execute: boolean): number => {
     flag = execute ? PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE : PAGE_HAS_TABLE;
@@ -171,6 +172,11 @@ export const createTranslations = (
   const isEmptyEntry = (host: number, lengthBytes: number): boolean =>
     (host & 7) + lengthBytes <= 8 && ((bytes[host - (host & 7)] ?? 0) & 1) === 0;
 
+  const { watches } = cpu;
+  /** Whether the precise engine is to do this, or there is something to tell already. */
+  const isWatched = (low: number, high: number, host: number, writes: boolean): boolean =>
+    watches !== undefined && (watches.isPending || watches.watchesPage(low, high, host, writes));
+
   const fill = (low: number, high: number, access: number): number => {
     const writes = (access & WRITES) !== 0;
     const lengthBytes = access & 0xff;
@@ -190,7 +196,7 @@ export const createTranslations = (
       return page + offset;
     }
     const host = walk(linearOf(low, high), writes, false);
-    if (host === 0) return refuse();
+    if (host === 0 || isWatched(low, high, host, writes)) return refuse();
     const page = host - offset;
     if (writes) {
       const isUnused = isEmptyEntry(host, lengthBytes);
