@@ -7,13 +7,12 @@
 import type { Cpu } from './cpu/cpu.ts';
 import { quad, setWord, word } from './cpu/cpu.ts';
 import { deliverEvent } from './cpu/exceptions.ts';
-import { noSecondStage } from './cpu/paging.ts';
+import { linearOfNumber, noSecondStage } from './cpu/paging.ts';
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
 import * as state from './cpu/state.ts';
 import { createWatches } from './cpu/watches.ts';
-import { createInterpreter } from './engine/interpreter/interpreter.ts';
-import { createPreciseEngine } from './engine/precise.ts';
+import { createFastEngine, createReferenceEngine } from './engine/engine.ts';
 import type { EngineStop, QuickExit } from './hypervisor/hardware.ts';
 import type { GuestProcessor } from './hypervisor/vmx-hardware.ts';
 import type { EngineName } from './machine.ts';
@@ -31,7 +30,6 @@ const VALID = 1n << 31n;
 const HAS_CODE = 1n << 11n;
 const WINDOW_EXITING = 4n;
 const RFLAGS_IF = 0x200;
-const RFLAGS_TF = 0x100;
 const CPUID_EXIT = 10;
 const CPUID_BYTES = 2;
 /** Halves of guest state that the checks of VM entry look at, or that entry derives the mode from. */
@@ -55,10 +53,9 @@ export type ExceptionObserver = (
 export const createGuestProcessor = (
   memory: MachineMemory,
   onException: ExceptionObserver,
-  engine: EngineName = 'interpreter',
+  name: EngineName = 'interpreter',
 ): GuestProcessor => {
   let tscAtStart = 0;
-  let retired = 0;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let guest: GuestOperation | undefined;
   let quickExit: QuickExit | undefined;
@@ -66,10 +63,7 @@ export const createGuestProcessor = (
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
   let stopIsDue = false;
-  let watched = false;
   const watches = createWatches(memory);
-  /** RIP of the instruction that the noted accesses belong to. */
-  let accessRip = 0n;
   const cpu: Cpu = {
     memory,
     watches,
@@ -78,20 +72,12 @@ export const createGuestProcessor = (
     instructionLength: 0,
     delivering: 0,
     deliveringErrorCode: 0,
-    timeStamp: () => BigInt(tscAtStart + retired),
+    timeStamp: () => BigInt(tscAtStart + engine.retired),
     invalidate: () => undefined,
-    noteWrite: (host, lengthBytes) => fast?.noteWrite(host, lengthBytes),
-    remembered: (linear, access) => fast?.remembered(linear, access) ?? 0,
+    noteWrite: (host, lengthBytes) => engine.noteWrite(host, lengthBytes),
+    remembered: (linear, access) => engine.remembered(linear, access),
   };
-  const step = createPreciseEngine(cpu);
-  const fast = engine === 'interpreter' ? createInterpreter(cpu) : undefined;
-
-  /** Whether nothing but the plain execution of instructions is to be done. */
-  const mayRunFast = (): boolean =>
-    word(cpu, state.CODE_WIDTH) === 64 &&
-    word(cpu, state.ACTIVITY) === 0 &&
-    (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
-    (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
+  const engine = (name === 'interpreter' ? createFastEngine : createReferenceEngine)(cpu);
 
   const enter = (vmcs: number, isChecked: boolean): string | undefined => {
     if (isChecked && guest !== undefined && isAsAtEntry()) {
@@ -106,7 +92,7 @@ export const createGuestProcessor = (
     for (const [i, slot] of CHECKED.entries()) atEntry[i] = word(cpu, slot);
     cpu.stage = {
       ...operation.stage,
-      beforeEntryWrite: (maddr, linear) => watches.noteWalk(linear, maddr),
+      beforeEntryWrite: (maddr, linear) => watches.noteWalk(linearOfNumber(linear), maddr),
     };
     const { nonRoot } = operation;
     cpu.nonRoot = {
@@ -137,7 +123,7 @@ export const createGuestProcessor = (
     const information = operation.read(INJECTION);
     if ((information & VALID) === 0n) return false;
     operation.write(INJECTION, information & ~VALID);
-    if (watched) accessRip = quad(cpu, state.RIP);
+    if (watches.isActive) watches.begin(quad(cpu, state.RIP));
     cpu.instructionLength = Number(operation.read(INJECTION_LENGTH));
     const outcome = deliverEvent(cpu, {
       vector: Number(information & 0xffn),
@@ -154,16 +140,12 @@ export const createGuestProcessor = (
     (operation.read(PRIMARY) & WINDOW_EXITING) !== 0n &&
     (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
 
-  /** A CPUID whose VM exit is handled at once; no breakpoint lies there. */
+  /** A CPUID whose VM exit is handled at once. */
   const passCpuid = (operation: GuestOperation): boolean => {
     if (quickExit === undefined) return false;
-    if (breakpoints.size > 0 && breakpoints.has(quad(cpu, state.RIP))) return false;
     cpu.instructionLength = CPUID_BYTES;
     if (!quickExit(CPUID_EXIT, operation.exitCpuid)) return false;
-    const low = (word(cpu, state.RIP) >>> 0) + CPUID_BYTES;
-    setWord(cpu, state.RIP, low);
-    if (low >= 2 ** 32) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
-    retired += 1;
+    engine.skip(CPUID_BYTES);
     return true;
   };
 
@@ -175,15 +157,14 @@ export const createGuestProcessor = (
   };
 
   const run = (budget: number, ignoresBreakpoint: boolean): EngineStop => {
-    retired = 0;
+    engine.begin();
     if (guest === undefined) throw new Error('No guest has been entered.');
     if (exitIsDue) return leave();
     let isFirst = ignoresBreakpoint;
     let iterations = 0;
     // A handler that faults at once retires nothing: deliveries count against the budget too.
     let deliveries = 0;
-    fast?.refresh();
-    while (retired + deliveries < budget) {
+    while (engine.retired + deliveries < budget) {
       if (watches.isPending) return 'stop';
       if (windowIsOpen(guest)) {
         cpu.instructionLength = 0;
@@ -193,21 +174,13 @@ export const createGuestProcessor = (
       if (breakpoints.size > 0 && !isFirst && breakpoints.has(quad(cpu, state.RIP))) {
         return 'breakpoint';
       }
-      if (fast !== undefined && mayRunFast()) {
-        const count = fast.run(budget - retired - deliveries);
-        retired += count;
-        if (count > 0) isFirst = false;
-        if (retired + deliveries >= budget) continue;
-        if (fast.atCpuid && count > 0 && !windowIsOpen(guest) && passCpuid(guest)) continue;
-        if (count > 0) continue;
-        fast.repeat();
-      }
-      if (watched) accessRip = quad(cpu, state.RIP);
-      const result = step();
-      fast?.refresh();
+      const before = engine.retired;
+      let result = engine.advance(budget - before - deliveries);
+      if (result === 'cpuid') result = passCpuid(guest) ? 'retired' : engine.finishCpuid();
+      if (engine.retired > before) isFirst = false;
       switch (result) {
+        case 'ran':
         case 'retired':
-          retired += 1;
           iterations = 0;
           isFirst = false;
           break;
@@ -235,7 +208,7 @@ export const createGuestProcessor = (
 
   return {
     get retired() {
-      return retired;
+      return engine.retired;
     },
     enter,
     setQuickExit: (handle) => {
@@ -244,26 +217,24 @@ export const createGuestProcessor = (
     run: (budget) => run(budget, false),
     step: () => run(1, true),
     setWatches: (list) => {
-      watched = list.length > 0;
       watches.set(list);
-      fast?.forget();
+      engine.forget();
     },
-    takeAccesses: () => ({ rip: accessRip, accesses: watches.take() }),
+    takeAccesses: watches.take,
     setTsc: (value) => {
       tscAtStart = value;
     },
     setBreakpoints: (addresses) => {
       breakpoints = new Set(addresses);
-      fast?.setBreakpoints(breakpoints);
+      engine.setBreakpoints(breakpoints);
     },
-    // The precise engine keeps no translations, and compares code bytes before it uses them.
-    invalidateTranslations: () => fast?.forget(),
+    invalidateTranslations: () => engine.forget(),
     noteWrite: (maddr, lengthBytes) => {
       watches.noteSoftware(maddr, lengthBytes);
-      fast?.noteWrite(hostAddressOf(maddr as Maddr), lengthBytes);
+      engine.noteWrite(hostAddressOf(maddr as Maddr), lengthBytes);
     },
     windowChanged: () => {
-      fast?.forget();
+      engine.forget();
       guest = undefined;
       cpu.nonRoot = undefined;
       exitIsDue = false;

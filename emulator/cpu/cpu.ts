@@ -3,6 +3,7 @@
  * reads it for itself, pending faults. Operations, segmentation and event delivery are built on it.
  */
 import { type ExceptionName, type OperationName, vectorOf } from '../../isa/index.ts';
+import type { Maddr } from '../memory/addresses.ts';
 import {
   hostAddressOf,
   type MachineMemory,
@@ -11,7 +12,15 @@ import {
   PAGE_HAS_TABLE,
   pageFlagSlot,
 } from '../memory/machine-memory.ts';
-import { type PagingAccess, type SecondStage, translateLinear } from './paging.ts';
+import {
+  errorCodeOf,
+  linearNumber,
+  linearOfNumber,
+  type PagingAccess,
+  type SecondStage,
+  translateLinear,
+  WALK_EXIT,
+} from './paging.ts';
 import { OUTCOME, type Outcome } from './processor.ts';
 import * as state from './state.ts';
 import type { Piece, Watches } from './watches.ts';
@@ -45,7 +54,7 @@ export interface Cpu {
   /** Paging has changed: what engines know of translations and decoded code is stale. */
   invalidate: () => void;
   /** The host address of an access within one page, if the engine remembers it; else 0. */
-  remembered?: (linear: bigint, access: PagingAccess) => number;
+  remembered?: (linear: number, access: PagingAccess) => number;
   /** Memory with decoded code or remembered paging entries has been written. */
   noteWrite?: (host: number, lengthBytes: number) => void;
   /** Memory whose accesses are to be told of. */
@@ -87,28 +96,23 @@ export const pendingFault = (cpu: Cpu): { vector: number; errorCode: number | un
 /** An access did not come through: a fault is pending, or a VM exit has been made. */
 export type Failure = typeof OUTCOME.fault | typeof OUTCOME.exit;
 const PAGE_BYTES = 4096;
+const OFFSET = PAGE_BYTES - 1;
 
-/** The host address of one byte range within a page; a Failure if there is none. */
-export const hostOf = (
-  cpu: Cpu,
-  linear: bigint,
-  access: PagingAccess,
-): { host: number } | { failure: Failure } => {
-  const host = cpu.remembered?.(linear, access) ?? 0;
-  if (host !== 0) return { host };
+/**
+ * The host address of an access within one page, at a linear address as a number (paging.ts); or
+ * the negated Failure.
+ */
+export const hostAt = (cpu: Cpu, linear: number, access: PagingAccess): number => {
+  const known = cpu.remembered?.(linear, access) ?? 0;
+  if (known !== 0) return known;
   const result = translateLinear(cpu.memory, cpu.stage, linear, access);
-  switch (result.kind) {
-    case 'page': {
-      if (result.maddr >= cpu.memory.ramBytes) return { failure: raise(cpu, 'GP', 0) as Failure };
-      return { host: hostAddressOf(result.maddr) };
-    }
-    case 'fault':
-      setQuad(cpu, state.FAULT_ADDRESS, linear);
-      return { failure: raise(cpu, 'PF', result.errorCode) as Failure };
-    case 'exit':
-      return { failure: OUTCOME.exit };
-  }
+  if (result >= cpu.memory.ramBytes) return -raise(cpu, 'GP', 0);
+  if (result >= 0) return hostAddressOf(result as Maddr);
+  if (result === WALK_EXIT) return -OUTCOME.exit;
+  setQuad(cpu, state.FAULT_ADDRESS, linearOfNumber(linear));
+  return -raise(cpu, 'PF', errorCodeOf(result));
 };
+export const failureOf = (host: number): Failure => -host as Failure;
 
 /** Host addresses of `bytes` bytes, one for each page that they touch. */
 const piecesOf = (
@@ -119,16 +123,60 @@ const piecesOf = (
 ): { pieces: Piece[] } | { failure: Failure } => {
   const pieces: Piece[] = [];
   for (let done = 0; done < bytes; ) {
-    const at = BigInt.asUintN(64, linear + BigInt(done));
-    const room = PAGE_BYTES - Number(at & 0xfffn);
-    const found = hostOf(cpu, at, access);
-    if ('failure' in found) return found;
+    const at = linearNumber(linear + BigInt(done));
+    const room = PAGE_BYTES - (at & OFFSET);
+    const host = hostAt(cpu, at, access);
+    if (host < 0) return { failure: failureOf(host) };
     const length = Math.min(room, bytes - done);
-    pieces.push({ host: found.host, bytes: length });
+    pieces.push({ host, bytes: length });
     done += length;
   }
   return { pieces };
 };
+
+const isPowerOfTwo = (bytes: number): boolean => (bytes & (bytes - 1)) === 0;
+
+/** One, two, four or eight bytes at a host address. */
+const valueAt = ({ memory: { view } }: Cpu, host: number, bytes: number): bigint => {
+  switch (bytes) {
+    case 1:
+      return BigInt(view.getUint8(host));
+    case 2:
+      return BigInt(view.getUint16(host, true));
+    case 4:
+      return BigInt(view.getUint32(host, true));
+    default:
+      return view.getBigUint64(host, true);
+  }
+};
+
+const setValueAt = (
+  { memory: { view } }: Cpu,
+  host: number,
+  bytes: number,
+  value: bigint,
+): void => {
+  switch (bytes) {
+    case 1:
+      view.setUint8(host, Number(value & 0xffn));
+      break;
+    case 2:
+      view.setUint16(host, Number(value & 0xffffn), true);
+      break;
+    case 4:
+      view.setUint32(host, Number(value & 0xffff_ffffn), true);
+      break;
+    default:
+      view.setBigUint64(host, value, true);
+  }
+};
+
+/** Whether an access can be made in one go: within a page, and with nobody to be told of it. */
+const isPlain = (cpu: Cpu, at: number, bytes: number): boolean =>
+  bytes <= 8 &&
+  isPowerOfTwo(bytes) &&
+  (at & OFFSET) + bytes <= PAGE_BYTES &&
+  cpu.watches?.isActive !== true;
 
 /** Reads up to 16 bytes, little-endian. */
 export const readLinear = (
@@ -137,6 +185,11 @@ export const readLinear = (
   bytes: number,
   access: PagingAccess,
 ): { value: bigint } | { failure: Failure } => {
+  const at = linearNumber(linear);
+  if (isPlain(cpu, at, bytes)) {
+    const host = hostAt(cpu, at, access);
+    return host < 0 ? { failure: failureOf(host) } : { value: valueAt(cpu, host, bytes) };
+  }
   const found = piecesOf(cpu, linear, bytes, access);
   if ('failure' in found) return found;
   let value = 0n;
@@ -158,9 +211,12 @@ export const probeWrite = (
   bytes: number,
   access: PagingAccess,
 ): Failure | undefined => {
-  const found = piecesOf(cpu, linear, bytes, { ...access, write: true });
+  const found = piecesOf(cpu, linear, bytes, writing(access));
   return 'failure' in found ? found.failure : undefined;
 };
+
+const writing = (access: PagingAccess): PagingAccess =>
+  access.write ? access : { ...access, write: true };
 
 /** Writes up to 16 bytes; a Failure if nothing was written. */
 export const writeLinear = (
@@ -170,7 +226,15 @@ export const writeLinear = (
   value: bigint,
   access: PagingAccess,
 ): Failure | undefined => {
-  const found = piecesOf(cpu, linear, bytes, { ...access, write: true });
+  const at = linearNumber(linear);
+  if (isPlain(cpu, at, bytes)) {
+    const host = hostAt(cpu, at, writing(access));
+    if (host < 0) return failureOf(host);
+    setValueAt(cpu, host, bytes, value);
+    tellOfWrite(cpu, host, bytes);
+    return undefined;
+  }
+  const found = piecesOf(cpu, linear, bytes, writing(access));
   if ('failure' in found) return found.failure;
   cpu.watches?.noteWrite(linear, found.pieces, value);
   let rest = value;
@@ -187,7 +251,7 @@ export const writeLinear = (
 const REMEMBERED = PAGE_HAS_CODE | PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE;
 
 /** Tells the engine of a write within one page that it may have to know of. */
-const tellOfWrite = ({ memory, noteWrite }: Cpu, host: number, bytes: number): void => {
+export const tellOfWrite = ({ memory, noteWrite }: Cpu, host: number, bytes: number): void => {
   const flags = memory.bytes[pageFlagSlot(host)] ?? 0;
   if ((flags & REMEMBERED) !== 0) noteWrite?.(host, bytes);
 };
@@ -200,9 +264,17 @@ export const SYSTEM_READ: PagingAccess = {
   implicit: true,
 };
 
-/** Data accesses of the running privilege level. */
-export const dataAccess = (cpu: Cpu, write: boolean): PagingAccess => ({
-  write,
+const DATA: readonly PagingAccess[] = [0, 1, 2, 3].map((bits) => ({
+  write: (bits & 1) !== 0,
   execute: false,
-  user: cplOf(cpu) === 3,
-});
+  user: (bits & 2) !== 0,
+}));
+const PLAIN: PagingAccess = { write: false, execute: false, user: false };
+
+/** A data access with the rights of user mode or of supervisor mode. */
+export const accessOf = (write: boolean, user: boolean): PagingAccess =>
+  DATA[(write ? 1 : 0) | (user ? 2 : 0)] ?? PLAIN;
+
+/** Data accesses of the running privilege level. */
+export const dataAccess = (cpu: Cpu, write: boolean): PagingAccess =>
+  accessOf(write, cplOf(cpu) === 3);

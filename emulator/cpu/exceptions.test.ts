@@ -46,7 +46,7 @@ test('with TF set a REP instruction traps after each iteration', () => {
   setQuad(cpu, state.RFLAGS_REST, 0x102n);
   setQuad(cpu, state.registerSlot(1), 2n);
   setQuad(cpu, state.registerSlot(7), 0x5000n);
-  const step = createPreciseEngine(cpu);
+  const { step } = createPreciseEngine(cpu);
   expect(step()).toBe('exit');
   expect([vectors, quad(cpu, state.RIP), quad(cpu, state.registerSlot(1))]).toEqual([
     [1],
@@ -58,7 +58,7 @@ test('with TF set a REP instruction traps after each iteration', () => {
 });
 
 test('a fault without an IDT ends in shutdown', () => {
-  expect(createPreciseEngine(cpuWith([0x0f, 0x0b]))()).toBe('shutdown');
+  expect(createPreciseEngine(cpuWith([0x0f, 0x0b])).step()).toBe('shutdown');
 });
 
 test('an instruction of 16 bytes raises #GP, not #UD', () => {
@@ -71,6 +71,6 @@ test('an instruction of 16 bytes raises #GP, not #UD', () => {
     readControlRegister: (_, value) => value,
     writeControlRegister: (_, _old, value) => value,
   };
-  expect(createPreciseEngine(cpu)()).toBe('exit');
+  expect(createPreciseEngine(cpu).step()).toBe('exit');
   expect(vectors).toEqual([13]);
 });

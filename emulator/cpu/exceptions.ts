@@ -1,4 +1,5 @@
 import {
+  accessOf,
   type Cpu,
   cplOf,
   type Failure,
@@ -174,8 +175,6 @@ const readGate = (
 const returnAddress = (cpu: Cpu, event: DeliveredEvent): bigint =>
   quad(cpu, state.RIP) + BigInt(isSoftware(event) ? cpu.instructionLength : 0);
 
-const stackAccess = (user: boolean) => ({ write: true, execute: false, user });
-
 const pushFrame64 = (
   cpu: Cpu,
   event: DeliveredEvent,
@@ -205,7 +204,7 @@ const pushFrame64 = (
   let at = top & ~15n;
   for (const value of frame) {
     at = BigInt.asUintN(64, at - 8n);
-    const failure = writeLinear(cpu, at, 8, value, stackAccess(target === 3));
+    const failure = writeLinear(cpu, at, 8, value, accessOf(true, target === 3));
     if (failure !== undefined) return failure;
   }
   if (target !== cplOf(cpu)) {
@@ -243,7 +242,7 @@ const pushFrame32 = (cpu: Cpu, event: DeliveredEvent, target: number): Failure |
   for (const value of frame) {
     at = BigInt.asUintN(32, at - 4n);
     const linear = BigInt.asUintN(32, base + at);
-    const failure = writeLinear(cpu, linear, 4, value, stackAccess(target === 3));
+    const failure = writeLinear(cpu, linear, 4, value, accessOf(true, target === 3));
     if (failure !== undefined) return failure;
   }
   if (stack !== undefined) setSegment(cpu, state.SS, stack);
@@ -265,7 +264,7 @@ export const interruptReturn = (cpu: Cpu, width: number): Outcome => {
   const values: bigint[] = [];
   const pop = (): Failure | undefined => {
     const linear = base + top + BigInt(values.length * bytes);
-    const access = { write: false, execute: false, user: cpl === 3 };
+    const access = accessOf(false, cpl === 3);
     const found = readLinear(cpu, isLong ? linear : BigInt.asUintN(32, linear), bytes, access);
     if ('failure' in found) return found.failure;
     values.push(found.value);

@@ -1,7 +1,16 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Maddr } from '../memory/addresses.ts';
 import { createMachineMemory, hostAddressOf } from '../memory/machine-memory.ts';
-import { noSecondStage, type PagingAccess, type SecondStage, translateLinear } from './paging.ts';
+import {
+  errorCodeOf,
+  isWalkFault,
+  linearNumber,
+  noSecondStage,
+  type PagingAccess,
+  type SecondStage,
+  translateLinear,
+  WALK_EXIT,
+} from './paging.ts';
 import { CR0, CR3, CR4, EFER, RFLAGS_REST } from './state.ts';
 
 const memory = createMachineMemory(0x10_0000);
@@ -27,8 +36,14 @@ const READ: PagingAccess = { write: false, execute: false, user: false };
 const WRITE: PagingAccess = { ...READ, write: true };
 const FETCH: PagingAccess = { ...READ, execute: true };
 const user = (access: PagingAccess): PagingAccess => ({ ...access, user: true });
+const readable = (result: number) =>
+  result === WALK_EXIT
+    ? { kind: 'exit' }
+    : isWalkFault(result)
+      ? fault(errorCodeOf(result))
+      : page(result);
 const translate = (access: PagingAccess, stage: SecondStage = noSecondStage) =>
-  translateLinear(memory, stage, LINEAR, access);
+  readable(translateLinear(memory, stage, linearNumber(LINEAR), access));
 const page = (maddr: number) => ({ kind: 'page', maddr });
 const fault = (errorCode: number) => ({ kind: 'fault', errorCode });
 
@@ -47,7 +62,7 @@ beforeEach(() => {
 
 test('without paging a linear address is the physical one', () => {
   set(CR0, 1n);
-  expect(translateLinear(memory, noSecondStage, 0x1234n, WRITE)).toEqual(page(0x1234));
+  expect(readable(translateLinear(memory, noSecondStage, 0x1234, WRITE))).toEqual(page(0x1234));
 });
 
 test('four levels, with A in all of them and D only for a write', () => {

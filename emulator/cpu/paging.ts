@@ -19,12 +19,23 @@ export interface PagingAccess {
   readonly user: boolean;
 }
 
-/** A translation, or why there is none. */
-export type Translation =
-  | { readonly kind: 'page'; readonly maddr: Maddr }
-  | { readonly kind: 'fault'; readonly errorCode: number }
-  /** The second stage has made a VM exit. */
-  | { readonly kind: 'exit' };
+/**
+ * A linear address as a number: canonical ones are exact as signed 48-bit numbers, so that the
+ * upper half is negative.
+ */
+export const linearNumber = (linear: bigint): number => Number(BigInt.asIntN(64, linear));
+export const linearOfNumber = (linear: number): bigint => BigInt.asUintN(64, BigInt(linear));
+
+/**
+ * What a walk gives: the machine address; or WALK_EXIT if the second stage has made a VM exit; or
+ * a page fault, which errorCodeOf() reads.
+ */
+export type Translation = number;
+export const WALK_EXIT: Translation = -1;
+const FAULTS = -2;
+const faultOf = (errorCode: number): Translation => FAULTS - errorCode;
+export const isWalkFault = (result: Translation): boolean => result <= FAULTS;
+export const errorCodeOf = (fault: Translation): number => FAULTS - fault;
 
 /** Guest-physical to machine addresses. */
 export interface SecondStage {
@@ -36,11 +47,11 @@ export interface SecondStage {
   translate(
     gpa: number,
     access: PagingAccess,
-    linear: bigint | undefined,
+    linear: number | undefined,
     forTable: boolean,
   ): Maddr | undefined;
   /** Told before accessed and dirty bits are set in a guest's entry. */
-  beforeEntryWrite?(maddr: Maddr, linear: bigint): void;
+  beforeEntryWrite?(maddr: Maddr, linear: number): void;
 }
 
 /** Without VMX the guest-physical address is the machine address. */
@@ -73,113 +84,112 @@ const ERROR_USER = 4;
 const ERROR_RESERVED = 8;
 const ERROR_FETCH = 16;
 
-interface Geometry {
-  readonly entryBytes: 4 | 8;
-  /** Lowest address bit that each level indexes by, from the top level down. */
-  readonly shifts: readonly number[];
-  readonly indexBits: number;
-}
-
-const FOUR_LEVEL: Geometry = { entryBytes: 8, shifts: [39, 30, 21, 12], indexBits: 9 };
-const PAE: Geometry = { entryBytes: 8, shifts: [21, 12], indexBits: 9 };
-const TWO_LEVEL: Geometry = { entryBytes: 4, shifts: [22, 12], indexBits: 10 };
-
-/** An entry that the walk has read: where it is and its low half. */
-interface VisitedEntry {
-  readonly gpa: number;
-  readonly host: number;
-  readonly low: number;
-}
-
 const TABLE_READ: PagingAccess = { write: false, execute: false, user: false };
 const TABLE_WRITE: PagingAccess = { write: true, execute: false, user: false };
-const EXIT: Translation = { kind: 'exit' };
+const TWO_32 = 2 ** 32;
+/** Levels of 4-level paging; PAE and 32-bit paging walk the last two. */
+const LEVELS = 4;
+/** Where the entries of the walk are, by level, for the bits that are set at its end. */
+const visitedGpas = new Float64Array(LEVELS);
+const visitedHosts = new Int32Array(LEVELS);
 
-/** Translates a linear address for an access; sets accessed and dirty bits as the processor does. */
+/**
+ * Translates a linear address (see linearNumber) for an access; sets accessed and dirty bits as
+ * the processor does. It allocates nothing: engines call it whenever they know no better.
+ */
 export const translateLinear = (
-  memory: MachineMemory,
+  { words }: MachineMemory,
   stage: SecondStage,
-  linear: bigint,
+  linear: number,
   access: PagingAccess,
 ): Translation => {
-  const { words } = memory;
-  const word = (slot: number): number => words[slot >>> 2] ?? 0;
-  const cr0 = word(state.CR0);
-  if ((cr0 & CR0_PG) === 0)
-    return throughStage(stage, Number(linear & 0xffff_ffffn), access, linear);
-  const cr4 = word(state.CR4);
-  const efer = word(state.EFER);
+  const low = linear | 0;
+  const high = Math.floor(linear / TWO_32) | 0;
+  const cr0 = words[state.CR0 >>> 2] ?? 0;
+  if ((cr0 & CR0_PG) === 0) return throughStage(stage, low >>> 0, access, linear);
+  const cr4 = words[state.CR4 >>> 2] ?? 0;
+  const efer = words[state.EFER >>> 2] ?? 0;
   const isLong = (efer & EFER_LMA) !== 0;
-  const geometry = isLong ? FOUR_LEVEL : (cr4 & CR4_PAE) !== 0 ? PAE : TWO_LEVEL;
-  const executeDisable = (efer & EFER_NXE) !== 0 && geometry.entryBytes === 8;
-  const fault = (error: number): Translation => {
-    const fetch = access.execute && (executeDisable || (cr4 & CR4_SMEP) !== 0) ? ERROR_FETCH : 0;
-    const write = access.write ? ERROR_WRITE : 0;
-    return { kind: 'fault', errorCode: error | fetch | write | (access.user ? ERROR_USER : 0) };
-  };
+  const entryBytes = isLong || (cr4 & CR4_PAE) !== 0 ? 8 : 4;
+  const executeDisable = (efer & EFER_NXE) !== 0 && entryBytes === 8;
+  const tellsFetch = access.execute && (executeDisable || (cr4 & CR4_SMEP) !== 0);
+  const cause =
+    (tellsFetch ? ERROR_FETCH : 0) |
+    (access.write ? ERROR_WRITE : 0) |
+    (access.user ? ERROR_USER : 0);
 
-  let table = topTable(memory, geometry, linear, isLong);
-  if (table === undefined) return fault(0);
+  const first = isLong ? 0 : 2;
+  let table = isLong
+    ? tableAt(words, state.CR3)
+    : entryBytes === 4
+      ? ((words[state.CR3 >>> 2] ?? 0) & 0xffff_f000) >>> 0
+      : topPaeTable(words, low);
+  if (table < 0) return faultOf(cause);
   let rights = WRITABLE | USER;
   let executable = true;
-  const visited: VisitedEntry[] = [];
-  for (const [level, shift] of geometry.shifts.entries()) {
-    const index = Number((linear >> BigInt(shift)) & BigInt((1 << geometry.indexBits) - 1));
-    const entryGpa: number = table + index * geometry.entryBytes;
+  for (let level = first; level < LEVELS; level += 1) {
+    const shift = entryBytes === 4 ? (level === 2 ? 22 : 12) : 39 - 9 * level;
+    const entryGpa = table + indexAt(low, high, shift, entryBytes) * entryBytes;
     const entryMaddr = stage.translate(entryGpa, TABLE_READ, linear, true);
-    if (entryMaddr === undefined) return EXIT;
+    if (entryMaddr === undefined) return WALK_EXIT;
     const host = hostAddressOf(entryMaddr);
-    const low = word(host);
-    const high = geometry.entryBytes === 8 ? word(host + 4) : 0;
-    if ((low & PRESENT) === 0) return fault(0);
-    const isLast = level === geometry.shifts.length - 1;
-    const mayBeLarge = shift === 30 ? true : shift === 21 || (cr4 & CR4_PSE) !== 0;
-    const isLarge = !isLast && (low & LARGE) !== 0 && shift !== 39 && mayBeLarge;
-    if (hasReservedBits(low, high, shift, isLarge, geometry, executeDisable)) {
-      return fault(ERROR_PRESENT | ERROR_RESERVED);
+    const entryLow = words[host >>> 2] ?? 0;
+    const entryHigh = entryBytes === 8 ? (words[(host + 4) >>> 2] ?? 0) : 0;
+    if ((entryLow & PRESENT) === 0) return faultOf(cause);
+    const isLast = level === LEVELS - 1;
+    const mayBeLarge = shift === 30 || shift === 21 || (shift === 22 && (cr4 & CR4_PSE) !== 0);
+    const isLarge = !isLast && mayBeLarge && (entryLow & LARGE) !== 0;
+    if (entryBytes === 8 && hasReservedBits(entryLow, entryHigh, shift, isLarge, executeDisable)) {
+      return faultOf(cause | ERROR_PRESENT | ERROR_RESERVED);
     }
-    rights &= low;
-    if ((high & NX_HIGH) !== 0 && executeDisable) executable = false;
-    visited.push({ gpa: entryGpa, host, low });
-    table = (high & 0x000f_ffff) * 2 ** 32 + ((low & 0xffff_f000) >>> 0);
+    rights &= entryLow;
+    if ((entryHigh & NX_HIGH) !== 0 && executeDisable) executable = false;
+    visitedGpas[level] = entryGpa;
+    visitedHosts[level] = host;
+    table = (entryHigh & 0x000f_ffff) * TWO_32 + ((entryLow & 0xffff_f000) >>> 0);
     if (!isLast && !isLarge) continue;
     const isUserPage = (rights & USER) !== 0;
-    const rflags = word(state.RFLAGS_REST);
+    const rflags = words[state.RFLAGS_REST >>> 2] ?? 0;
     if (!isAllowed(access, isUserPage, (rights & WRITABLE) !== 0, executable, cr0, cr4, rflags)) {
-      return fault(ERROR_PRESENT);
+      return faultOf(cause | ERROR_PRESENT);
     }
-    if (!setAccessedAndDirty(memory, stage, visited, access.write, linear)) return EXIT;
-    const pageBytes = 2 ** shift;
-    const offset = Number(linear & BigInt(pageBytes - 1));
-    return throughStage(stage, Math.floor(table / pageBytes) * pageBytes + offset, access, linear);
+    if (!setAccessedAndDirty(words, stage, first, level, access.write, linear)) return WALK_EXIT;
+    const offsetMask = 2 ** shift - 1;
+    const base = table - ((entryLow & 0xffff_f000 & offsetMask) >>> 0);
+    return throughStage(stage, base + ((low & offsetMask) >>> 0), access, linear);
   }
-  return fault(0);
+  return faultOf(cause);
 };
 
 const throughStage = (
   stage: SecondStage,
   gpa: number,
   access: PagingAccess,
-  linear: bigint,
-): Translation => {
-  const maddr = stage.translate(gpa, access, linear, false);
-  return maddr === undefined ? EXIT : { kind: 'page', maddr };
+  linear: number,
+): Translation => stage.translate(gpa, access, linear, false) ?? WALK_EXIT;
+
+/** Index into a table, whose level maps from bit `shift` up. */
+const indexAt = (low: number, high: number, shift: number, entryBytes: 4 | 8): number => {
+  if (entryBytes === 4) return (low >>> shift) & 0x3ff;
+  switch (shift) {
+    case 39:
+      return (high >>> 7) & 0x1ff;
+    case 30:
+      return ((high << 2) | (low >>> 30)) & 0x1ff;
+    default:
+      return (low >>> shift) & 0x1ff;
+  }
 };
 
-/** Guest-physical address of the first table; undefined if a PAE top entry is not present. */
-const topTable = (
-  { words }: MachineMemory,
-  geometry: Geometry,
-  linear: bigint,
-  isLong: boolean,
-): number | undefined => {
-  const pair = (slot: number): number =>
-    ((words[(slot + 4) >>> 2] ?? 0) & 0x000f_ffff) * 2 ** 32 +
-    (((words[slot >>> 2] ?? 0) & 0xffff_f000) >>> 0);
-  if (isLong) return pair(state.CR3);
-  if (geometry === TWO_LEVEL) return ((words[state.CR3 >>> 2] ?? 0) & 0xffff_f000) >>> 0;
-  const slot = state.PDPTES + Number((linear >> 30n) & 3n) * 8;
-  return ((words[slot >>> 2] ?? 0) & PRESENT) === 0 ? undefined : pair(slot);
+/** The table that CR3 or a PDPTE register points to. */
+const tableAt = (words: Int32Array, slot: number): number =>
+  ((words[(slot + 4) >>> 2] ?? 0) & 0x000f_ffff) * TWO_32 +
+  (((words[slot >>> 2] ?? 0) & 0xffff_f000) >>> 0);
+
+/** -1 if the PDPTE is not present. */
+const topPaeTable = (words: Int32Array, low: number): number => {
+  const slot = state.PDPTES + (low >>> 30) * 8;
+  return ((words[slot >>> 2] ?? 0) & PRESENT) === 0 ? -1 : tableAt(words, slot);
 };
 
 const hasReservedBits = (
@@ -187,10 +197,8 @@ const hasReservedBits = (
   high: number,
   shift: number,
   isLarge: boolean,
-  { entryBytes }: Geometry,
   executeDisable: boolean,
 ): boolean => {
-  if (entryBytes === 4) return false;
   if ((high & RESERVED_HIGH) !== 0) return true;
   if ((high & NX_HIGH) !== 0 && !executeDisable) return true;
   if (shift === 39 && (low & LARGE) !== 0) return true;
@@ -217,17 +225,19 @@ const isAllowed = (
 
 /** Sets A in every entry of the walk and D in the last for a write; false after a VM exit. */
 const setAccessedAndDirty = (
-  { words }: MachineMemory,
+  words: Int32Array,
   stage: SecondStage,
-  visited: readonly VisitedEntry[],
+  first: number,
+  last: number,
   write: boolean,
-  linear: bigint,
+  linear: number,
 ): boolean => {
-  for (const [level, { gpa, host, low }] of visited.entries()) {
-    const isLast = level === visited.length - 1;
-    const wanted = low | ACCESSED | (isLast && write ? DIRTY : 0);
+  for (let level = first; level <= last; level += 1) {
+    const host = visitedHosts[level] ?? 0;
+    const low = words[host >>> 2] ?? 0;
+    const wanted = low | ACCESSED | (level === last && write ? DIRTY : 0);
     if (wanted === low) continue;
-    const maddr = stage.translate(gpa, TABLE_WRITE, linear, true);
+    const maddr = stage.translate(visitedGpas[level] ?? 0, TABLE_WRITE, linear, true);
     if (maddr === undefined) return false;
     stage.beforeEntryWrite?.(maddr, linear);
     words[host >>> 2] = wanted;

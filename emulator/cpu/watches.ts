@@ -42,21 +42,25 @@ export interface Piece {
 }
 
 export interface Watches {
+  /** Whether anything is watched. */
+  readonly isActive: boolean;
   set(watches: readonly Watch[]): void;
+  /** What is noted from here on is of the instruction at this RIP. */
+  begin(rip: bigint): void;
   /** Whether the page has watched bytes for this kind of access; addresses of any byte in it. */
   watchesPage(low: number, high: number, host: number, write: boolean): boolean;
   noteRead(linear: bigint, pieces: readonly Piece[], value: bigint): void;
   /** Before the bytes are written. */
   noteWrite(linear: bigint, pieces: readonly Piece[], value: bigint): void;
   /** A page walk is about to set bits in an entry. */
-  noteWalk(linear: bigint | undefined, maddr: number): void;
+  noteWalk(linear: bigint, maddr: number): void;
   /** The hypervisor has written. */
   noteSoftware(maddr: number, lengthBytes: number): void;
   /** The instruction has not completed: what it did to memory is not told. */
   dropUnfinished(): void;
   /** Whether there is something to tell. */
   readonly isPending: boolean;
-  take(): readonly WatchedAccess[];
+  take(): { readonly rip: bigint; readonly accesses: readonly WatchedAccess[] };
 }
 
 const ENTRY_BYTES = 8;
@@ -78,6 +82,7 @@ export const createWatches = ({ bytes }: MachineMemory): Watches => {
   let linear: readonly WatchedPages[] = [];
   let machine: readonly WatchedPages[] = [];
   let noted: WatchedAccess[] = [];
+  let current = 0n;
 
   const valueAt = (host: number, lengthBytes: number): bigint => {
     let value = 0n;
@@ -147,6 +152,9 @@ export const createWatches = ({ bytes }: MachineMemory): Watches => {
           writes && BigInt(maddr) <= last && BigInt(maddr + lengthBytes) > first,
       );
   return {
+    get isActive() {
+      return linear.length + machine.length > 0;
+    },
     set(watches) {
       const pages = watches.map((watch) => ({
         watch,
@@ -155,6 +163,9 @@ export const createWatches = ({ bytes }: MachineMemory): Watches => {
       }));
       linear = pages.filter(({ watch }) => watch.space === 'linear');
       machine = pages.filter(({ watch }) => watch.space === 'machine');
+    },
+    begin(rip) {
+      current = rip;
     },
     watchesPage(low, high, host, write) {
       if (linear.length > 0) {
@@ -206,9 +217,9 @@ export const createWatches = ({ bytes }: MachineMemory): Watches => {
       return noted.length > 0;
     },
     take() {
-      const taken = noted;
+      const accesses = noted;
       noted = [];
-      return taken;
+      return { rip: current, accesses };
     },
   };
 };

@@ -7,13 +7,12 @@
  * themselves; the page tables lie in reach of one pointer, so that they change their own mapping.
  */
 import { describe, expect, test } from 'vitest';
-import { type Cpu, quad, setQuad, setWord, word } from '../cpu/cpu.ts';
+import { type Cpu, quad, setQuad, setWord } from '../cpu/cpu.ts';
 import { noSecondStage } from '../cpu/paging.ts';
 import { readRflagsOf } from '../cpu/rflags.ts';
 import * as state from '../cpu/state.ts';
 import { createMachineMemory, type MachineMemory } from '../memory/machine-memory.ts';
-import { createInterpreter } from './interpreter/interpreter.ts';
-import { createPreciseEngine } from './precise.ts';
+import { createFastEngine, createReferenceEngine } from './engine.ts';
 
 const RAM_BYTES = 0x2_0000;
 const [PML4, PDPT, DIRECTORY, TABLE] = [0x1000, 0x2000, 0x3000, 0x4000];
@@ -190,8 +189,8 @@ const createDriver = (seed: number, isFast: boolean): Driver => {
     deliveringErrorCode: 0,
     timeStamp: () => 0n,
     invalidate: () => {},
-    noteWrite: (host, lengthBytes) => fast?.noteWrite(host, lengthBytes),
-    remembered: (linear, access) => fast?.remembered(linear, access) ?? 0,
+    noteWrite: (host, lengthBytes) => engine.noteWrite(host, lengthBytes),
+    remembered: (linear, access) => engine.remembered(linear, access),
   };
   setQuad(cpu, state.CR0, 0x8001_0031n);
   setQuad(cpu, state.CR3, BigInt(PML4));
@@ -210,23 +209,16 @@ const createDriver = (seed: number, isFast: boolean): Driver => {
   setQuad(cpu, state.RFLAGS_REST, 2n);
   setQuad(cpu, state.RIP, BigInt(DISPATCHER));
   setWord(cpu, state.CODE_WIDTH, 64);
-  const step = createPreciseEngine(cpu);
-  const fast = isFast ? createInterpreter(cpu) : undefined;
+  const engine = (isFast ? createFastEngine : createReferenceEngine)(cpu);
   return {
     cpu,
     run(budget) {
-      for (let left = budget; left > 0; ) {
-        const isActive = word(cpu, state.ACTIVITY) === 0;
-        const isTraced = (word(cpu, state.RFLAGS_REST) & 0x100) !== 0;
-        if (fast !== undefined && isActive && !isTraced) {
-          fast.refresh();
-          left -= fast.run(left);
-          if (left === 0) return;
-          fast.repeat();
-        }
-        const result = step();
+      engine.begin();
+      for (let delivered = 0; engine.retired + delivered < budget; ) {
+        let result = engine.advance(budget - engine.retired - delivered);
+        if (result === 'cpuid') result = engine.finishCpuid();
         if (result === 'shutdown' || result === 'halted') return;
-        if (result !== 'unfinished') left -= 1;
+        if (result === 'delivered' || result === 'exit') delivered += 1;
       }
     },
   };

@@ -10,13 +10,15 @@ import {
   decode,
   evaluate,
   MAX_INSTRUCTION_BYTES,
+  type OperationName,
   type ReferenceHost,
 } from '../../isa/index.ts';
 import {
   type Cpu,
   cplOf,
   dataAccess,
-  hostOf,
+  failureOf,
+  hostAt,
   is64Bit,
   probeWrite,
   quad,
@@ -29,9 +31,11 @@ import {
 } from '../cpu/cpu.ts';
 import { deliverEvent, deliverPendingFault, EVENT_TYPE } from '../cpu/exceptions.ts';
 import { operationOf } from '../cpu/operations/catalog.ts';
+import { linearNumber, type PagingAccess } from '../cpu/paging.ts';
 import { OUTCOME, type Outcome } from '../cpu/processor.ts';
 import { linearOf } from '../cpu/segmentation.ts';
 import * as state from '../cpu/state.ts';
+import type { OperationPlan } from './operation-plan.ts';
 
 /** What became of one step. `retired`: the instruction is complete. */
 export type StepResult = 'retired' | 'unfinished' | 'delivered' | 'exit' | 'halted' | 'shutdown';
@@ -41,41 +45,52 @@ const DIRECTION_FLAG = 0x400n;
 const DR6_SINGLE_STEP = 0x4000n;
 const PAGE_BYTES = 4096;
 const CACHE_ENTRIES = 65_536;
+const FETCH: PagingAccess = { write: false, execute: true, user: false };
+const USER_FETCH: PagingAccess = { ...FETCH, user: true };
 
 interface CachedInstruction {
   readonly bytes: Uint8Array;
   readonly instruction: DecodedInstruction;
 }
 
-/** A function that executes one instruction, or one iteration of a repeated string instruction. */
-export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
+export interface PreciseEngine {
+  /** Executes one instruction, or one iteration of a repeated string instruction. */
+  step(): StepResult;
+  /**
+   * Executes the instruction at RIP, which is known to be this operation. Only in 64-bit mode, with
+   * no trap and no blocking of interrupts pending.
+   */
+  operate(plan: OperationPlan): StepResult;
+  /** Delivers the fault that is pending. */
+  deliver(): StepResult;
+}
+
+export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
   const host = createHost(cpu);
   const cache = new Map<number, CachedInstruction>();
 
   const fetch = (): DecodedInstruction | Outcome => {
     const width = word(cpu, state.CODE_WIDTH) as 16 | 32 | 64;
     const rip = quad(cpu, state.RIP);
-    const linear =
-      width === 64 ? rip : BigInt.asUintN(32, rip + quad(cpu, state.segmentBase(state.CS)));
-    const access = { write: false, execute: true, user: cplOf(cpu) === 3 };
-    const first = hostOf(cpu, linear, access);
-    if ('failure' in first) return first.failure;
-    const key = first.host * 4 + width / 32;
-    const known = cache.get(key);
-    if (known !== undefined && isUnchanged(known.bytes, first.host)) return known.instruction;
-    const room = PAGE_BYTES - Number(linear & 0xfffn);
-    const inPage = cpu.memory.bytes.subarray(
-      first.host,
-      first.host + Math.min(room, MAX_INSTRUCTION_BYTES),
+    const linear = linearNumber(
+      width === 64 ? rip : BigInt.asUintN(32, rip + quad(cpu, state.segmentBase(state.CS))),
     );
+    const access = cplOf(cpu) === 3 ? USER_FETCH : FETCH;
+    const host = hostAt(cpu, linear, access);
+    if (host < 0) return failureOf(host);
+    const key = host * 4 + width / 32;
+    const known = cache.get(key);
+    if (known !== undefined && isUnchanged(known.bytes, host)) return known.instruction;
+    const room = PAGE_BYTES - (linear & (PAGE_BYTES - 1));
+    const inPage = cpu.memory.bytes.subarray(host, host + Math.min(room, MAX_INSTRUCTION_BYTES));
     let decoded = decode(inPage, 0, rip, width);
     if (decoded === 'truncated') {
-      const next = hostOf(cpu, BigInt.asUintN(64, linear + BigInt(room)), access);
-      if ('failure' in next) return next.failure;
+      const next = hostAt(cpu, linear + room, access);
+      if (next < 0) return failureOf(next);
       const bytes = new Uint8Array(MAX_INSTRUCTION_BYTES);
       bytes.set(inPage);
       const rest = MAX_INSTRUCTION_BYTES - room;
-      bytes.set(cpu.memory.bytes.subarray(next.host, next.host + rest), room);
+      bytes.set(cpu.memory.bytes.subarray(next, next + rest), room);
       decoded = decode(bytes, 0, rip, width);
     } else if (typeof decoded !== 'string') {
       if (cache.size >= CACHE_ENTRIES) cache.clear();
@@ -103,19 +118,38 @@ export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
         return 'again';
       case 'pending':
         return host.takePending();
-      case 'operation': {
-        const { operation, args } = evaluation;
-        if (cpu.nonRoot?.intercepts(operation, args) === true) return OUTCOME.exit;
-        const outcome = operationOf(operation)(cpu, args);
-        if (outcome !== OUTCOME.next) return outcome;
-        const next = quad(cpu, state.RIP) + BigInt(instruction.lengthBytes);
-        setQuad(cpu, state.RIP, BigInt.asUintN(is64Bit(cpu) ? 64 : 32, next));
-        return OUTCOME.jumped;
-      }
+      case 'operation':
+        return perform(evaluation.operation, evaluation.args, instruction.lengthBytes);
     }
   };
 
-  return () => {
+  const perform = (
+    operation: OperationName,
+    args: readonly bigint[],
+    lengthBytes: number,
+  ): Outcome => {
+    if (cpu.nonRoot?.intercepts(operation, args) === true) return OUTCOME.exit;
+    const outcome = operationOf(operation)(cpu, args);
+    if (outcome !== OUTCOME.next) return outcome;
+    const low = (word(cpu, state.RIP) >>> 0) + lengthBytes;
+    setWord(cpu, state.RIP, low);
+    if (low >= 2 ** 32 && is64Bit(cpu)) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
+    return OUTCOME.jumped;
+  };
+
+  const deliver = (): StepResult => {
+    cpu.watches?.dropUnfinished();
+    return stepOf(deliverPendingFault(cpu));
+  };
+
+  const operate = ({ operation, args, lengthBytes }: OperationPlan): StepResult => {
+    cpu.instructionLength = lengthBytes;
+    const outcome = perform(operation, args(), lengthBytes);
+    if (outcome === OUTCOME.jumped) return 'retired';
+    return outcome === OUTCOME.fault ? deliver() : stepOf(outcome);
+  };
+
+  const step = (): StepResult => {
     if (word(cpu, state.ACTIVITY) !== 0) return 'halted';
     cpu.instructionLength = 0;
     const blocking = word(cpu, state.INTERRUPTIBILITY) & 3;
@@ -127,8 +161,7 @@ export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
         // A single-step trap comes after each iteration.
         return traps ? singleStepTrap(cpu) : 'unfinished';
       case OUTCOME.fault:
-        cpu.watches?.dropUnfinished();
-        return stepOf(deliverPendingFault(cpu));
+        return deliver();
       case OUTCOME.exit:
         return 'exit';
       case OUTCOME.shutdown:
@@ -140,6 +173,7 @@ export const createPreciseEngine = (cpu: Cpu): (() => StepResult) => {
         return traps ? singleStepTrap(cpu) : 'retired';
     }
   };
+  return { step, operate, deliver };
 };
 
 const stepOf = (outcome: Outcome): StepResult =>

@@ -145,7 +145,7 @@ describe('EPT', () => {
 
   test('a violation tells access, address and that the linear address is valid', () => {
     const access = { write: true, execute: false, user: false };
-    expect(guest.stage.translate(0x5000, access, 0xabc000n, false)).toBeUndefined();
+    expect(guest.stage.translate(0x5000, access, 0xabc000, false)).toBeUndefined();
     expect([reason(), read('EXIT_QUALIFICATION')]).toEqual(['EPT_VIOLATION', 0x182n]);
     expect([read('GUEST_PHYSICAL_ADDRESS'), read('GUEST_LINEAR_ADDRESS')]).toEqual([
       0x5000n,

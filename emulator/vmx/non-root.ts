@@ -6,7 +6,7 @@
 import type { OperationName } from '../../isa/index.ts';
 import type { Cpu, NonRoot } from '../cpu/cpu.ts';
 import { quad, word } from '../cpu/cpu.ts';
-import type { PagingAccess, SecondStage } from '../cpu/paging.ts';
+import { linearOfNumber, type PagingAccess, type SecondStage } from '../cpu/paging.ts';
 import * as state from '../cpu/state.ts';
 import type { Maddr } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
@@ -286,7 +286,7 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     translate: (
       gpa: number,
       access: PagingAccess,
-      linear: bigint | undefined,
+      linear: number | undefined,
       forTable: boolean,
     ) => {
       if (!has('secondary', 1)) return gpa as Maddr;
@@ -299,7 +299,7 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
         const hasLinear = linear !== undefined;
         const bits = violationQualification(access, permissions, forTable, hasLinear);
         exit('EPT_VIOLATION', BigInt(bits));
-        write(F.linear, linear ?? 0n);
+        write(F.linear, linear === undefined ? 0n : linearOfNumber(linear));
       } else exit('EPT_MISCONFIGURATION');
       write(F.physical, BigInt(gpa));
       return undefined;

@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createInterpreter } from '../../emulator/engine/interpreter/interpreter.ts';
+import { createFastEngine } from '../../emulator/engine/engine.ts';
 import { createPreciseEngine } from '../../emulator/engine/precise.ts';
 import type { Maddr } from '../../emulator/memory/addresses.ts';
 import { hostAddressOf } from '../../emulator/memory/machine-memory.ts';
@@ -17,18 +17,16 @@ import { pack, type Result, unpack } from './result.ts';
 
 /** The interpreter, and the precise engine for what it leaves, as the guest processor has them. */
 const createHybrid: CreateEngine = (cpu) => {
-  const precise = createPreciseEngine(cpu);
-  const fast = createInterpreter(cpu);
+  const engine = createFastEngine(cpu);
   cpu.invalidate = () => {
-    fast.noteWrite(hostAddressOf(CODE as Maddr), 24);
-    fast.refresh();
+    engine.noteWrite(hostAddressOf(CODE as Maddr), 24);
+    engine.begin();
   };
   cpu.invalidate();
   return () => {
-    if (fast.run(1) === 1) return 'retired';
-    const result = precise();
-    fast.refresh();
-    return result;
+    const result = engine.advance(1);
+    if (result === 'cpuid') return engine.finishCpuid();
+    return result === 'ran' ? 'retired' : result;
   };
 };
 
@@ -42,7 +40,7 @@ interface Engine {
 
 const PRECISE: Engine = {
   name: 'precise',
-  create: createPreciseEngine,
+  create: (cpu) => createPreciseEngine(cpu).step,
   stride: 1,
   modes: [64, 32],
 };

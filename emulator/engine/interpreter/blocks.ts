@@ -3,11 +3,13 @@
  * A page with decoded code is flagged, with a map of the granules of 64 bytes that hold it.
  */
 import { type DecodedInstruction, decode } from '../../../isa/index.ts';
+import type { Cpu } from '../../cpu/cpu.ts';
 import * as state from '../../cpu/state.ts';
-import { type MachineMemory, PAGE_HAS_CODE, pageFlagSlot } from '../../memory/machine-memory.ts';
+import { PAGE_HAS_CODE, pageFlagSlot } from '../../memory/machine-memory.ts';
+import { type OperationPlan, planOperation } from '../operation-plan.ts';
 import { formKeyOf } from './form-key.ts';
 import { endsBlock, ignoresFlags, overwritesFlags, QUIET } from './forms.ts';
-import { GO_ON_FORM, LEAVE_FORM } from './generate.ts';
+import { GO_ON_FORM, LEAVE_FORM, OPERATION_FORM } from './generate.ts';
 import { HEADER, HEADER_BYTES, MAX_BLOCK, RECORD, RECORD_BYTES } from './record.ts';
 
 export interface Blocks {
@@ -18,6 +20,8 @@ export interface Blocks {
   /** Memory was written; true if blocks were dropped. */
   noteWrite(host: number, lengthBytes: number): boolean;
   dropAll(): void;
+  /** The operation of a record whose handler leaves to one. */
+  planOf(record: number): OperationPlan | undefined;
   /** Changes whenever all blocks are dropped. */
   readonly generation: number;
   /** Page offsets at which blocks begin anew and are never linked. */
@@ -34,16 +38,20 @@ const PAGE = 4096;
 const GRANULE_SHIFT = 6;
 
 export const createBlocks = (
-  { bytes, view }: MachineMemory,
+  cpu: Cpu,
   handlers: ReadonlyMap<string, number>,
   onNewCodePage: () => void,
 ): Blocks => {
+  const { bytes, view } = cpu.memory;
   const blocks = new Map<number, number>();
+  /** The operations that handlers leave to; records number them from 1. */
+  const plans: OperationPlan[] = [];
   const pages = new Map<number, CodePage>();
   let next = state.RECORDS;
   let generation = 0;
   let cuts: ReadonlySet<number> = new Set();
   const leaveHandler = handlers.get(LEAVE_FORM) ?? 0;
+  const operationHandler = handlers.get(OPERATION_FORM) ?? 0;
   const goOnHandler = handlers.get(GO_ON_FORM) ?? 0;
 
   const dropAll = (): void => {
@@ -53,6 +61,7 @@ export const createBlocks = (
     }
     blocks.clear();
     pages.clear();
+    plans.length = 0;
     next = state.RECORDS;
     generation += 1;
   };
@@ -134,7 +143,10 @@ export const createBlocks = (
       const handler = handlers.get(key);
       keys.push(key);
       if (instruction === undefined || handler === undefined) {
-        writeRecord(at, leaveHandler, count, position, undefined);
+        const plan = instruction && planOperation(cpu, instruction);
+        const leaves = plan === undefined ? leaveHandler : operationHandler;
+        writeRecord(at, leaves, count, position, undefined);
+        if (plan !== undefined) view.setUint32(at + RECORD.immediate, plans.push(plan), true);
         isOpen = false;
       } else {
         writeRecord(at, handler, count, position, instruction);
@@ -167,6 +179,7 @@ export const createBlocks = (
       return generation;
     },
     at: (page, offset) => blocks.get(page + offset) ?? build(page, offset),
+    planOf: (record) => plans[view.getUint32(record + RECORD.immediate, true) - 1],
     hasCode,
     noteWrite(host, lengthBytes) {
       if (lengthBytes > PAGE) {

@@ -80,7 +80,6 @@ export const formKeyOf = (instruction: DecodedInstruction): string | undefined =
   if (definition === undefined || definition.tier === 'precise') return undefined;
   const { mnemonic } = definition;
   if (NOTHING.has(mnemonic)) return 'nop:32::';
-  if (mnemonic === 'cpuid') return mnemonic;
   if (form.codeWidth !== 64 || form.addressWidth !== 64) return undefined;
   if (isPopByStackPointer(instruction)) return undefined;
   if (isString(instruction)) return form.repeat === undefined ? `${mnemonic}:0::` : undefined;

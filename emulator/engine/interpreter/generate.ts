@@ -21,8 +21,8 @@ export interface Interpreter {
 /** Keys of handlers that belong to no instruction. */
 export const LEAVE_FORM = '(leave)';
 export const GO_ON_FORM = '(go on)';
-/** CPUID, which a guest leaves for always. */
-export const CPUID_FORM = 'cpuid';
+/** Instructions that are an operation (operation-plan.ts). */
+export const OPERATION_FORM = '(operation)';
 
 const ZERO = w.i32(0);
 const RECORD_PARAMETER = w.local('i32', 0);
@@ -79,6 +79,11 @@ const controlOf = (
   return {
     slow: shared.slow,
     leave: () => {
+      f.store(32, ZERO, state.LEAVE_REASON, w.i32(LEAVE_REASONS.precise));
+      f.call(shared.leave, record);
+      exits.leave();
+    },
+    leaveAccess: () => {
       f.call(shared.leave, record);
       exits.leave();
     },
@@ -108,10 +113,10 @@ interface Handler {
 
 const PSEUDO: readonly Handler[] = [
   {
-    key: CPUID_FORM,
+    key: OPERATION_FORM,
     emit: (f, record, shared, exits) => {
-      f.call(shared.leave, record);
       f.store(32, ZERO, state.LEAVE_REASON, w.i32(LEAVE_REASONS.operation));
+      f.call(shared.leave, record);
       exits.leave();
     },
   },
@@ -182,7 +187,6 @@ const writeShared = (module: ModuleWriter): Omit<Shared, 'slow'> => {
 
   const leave = new FunctionWriter(1);
   leave.store(32, ZERO, state.LAST_RECORD, RECORD_PARAMETER);
-  reason(leave, LEAVE_REASONS.precise);
   const leaveIndex = module.function(module.type(['i32'], []), leave);
 
   // (target, address of the link) -> block, or 0 with RIP set.

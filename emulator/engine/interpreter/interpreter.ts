@@ -6,6 +6,7 @@ import { type Cpu, word } from '../../cpu/cpu.ts';
 import { LEAVE_REASONS } from '../../cpu/processor.ts';
 import * as state from '../../cpu/state.ts';
 import { PAGE_HAS_CODE_TABLE, PAGE_HAS_TABLE, pageFlagSlot } from '../../memory/machine-memory.ts';
+import type { OperationPlan } from '../operation-plan.ts';
 import { IMPORTS } from '../wasm/module-writer.ts';
 import { createBlocks } from './blocks.ts';
 import { QUIET } from './forms.ts';
@@ -14,14 +15,30 @@ import { HEADER, HEADER_BYTES, RECORD } from './record.ts';
 import { repeatedOf, repeatInPages } from './repeat.ts';
 import { createTranslations } from './translations.ts';
 
+/** What comes next. */
+export const LEFT = {
+  /** No block: a breakpoint, or code that can not be fetched the usual way. */
+  nowhere: 0,
+  /** An instruction for the precise engine. */
+  precise: 1,
+  /** An operation whose arguments are known: `plan`. */
+  operation: 2,
+  cpuid: 3,
+  /** The instruction at RIP faults; the fault is pending. */
+  fault: 4,
+} as const;
+export type Left = (typeof LEFT)[keyof typeof LEFT];
+
 export interface FastEngine {
   /**
    * Runs at most `limit` instructions and gives their number. If there are fewer, the instruction
    * at RIP needs the precise engine, or a breakpoint is there.
    */
   run(limit: number): number;
-  /** Whether the last run ended before a CPUID. */
-  readonly atCpuid: boolean;
+  /** What the last run ended at, if it has not reached its limit. */
+  readonly left: Left;
+  /** The operation that it ended at. */
+  readonly plan: OperationPlan | undefined;
   /**
    * If a repeated string instruction is at RIP, does elements of it, but not the last; whether it
    * has done any.
@@ -43,6 +60,7 @@ const INSTRUCTIONS_AT_ONCE = 200_000;
 const LAST_REPEAT = 4096 - 3;
 /** A write of more bytes is not looked at page by page. */
 const LARGE_WRITE = 1 << 20;
+const PAGE = 4096;
 
 /** The module is the same for every machine; it is made once. */
 const made: { interpreter: Interpreter; module: WebAssembly.Module }[] = [];
@@ -65,7 +83,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   const { memory } = cpu;
   const { words, quads, bytes, view } = memory;
   const { interpreter, module } = interpreterModule();
-  const blocks = createBlocks(memory, interpreter.handlers, () => translations.forget());
+  const blocks = createBlocks(cpu, interpreter.handlers, () => translations.forgetData());
   const translations = createTranslations(cpu, blocks.hasCode);
   const instance = new WebAssembly.Instance(module, {
     [IMPORTS]: { memory: memory.memory, slow: translations.fill },
@@ -78,7 +96,8 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     const own = key.endsWith(QUIET) ? key.slice(0, -QUIET.length) : key;
     loud[handler] = interpreter.handlers.get(own) ?? handler;
   }
-  let atCpuid = false;
+  let left: Left = LEFT.nowhere;
+  let plan: OperationPlan | undefined;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let cuts: ReadonlySet<number> = new Set();
 
@@ -116,7 +135,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
       const handler = view.getUint16(record + RECORD.handler, true);
       const next = executeOne(record, loud[handler] ?? handler);
       if (next === 0) {
-        standAt(record);
+        leaveAt(record);
         return done;
       }
       record = next;
@@ -125,40 +144,58 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     return count;
   };
 
+  /** What the record that was left at asks for. */
+  const leaveAt = (record: number): void => {
+    const reason = word(cpu, state.LEAVE_REASON);
+    plan = undefined;
+    if (reason === LEAVE_REASONS.fault) left = LEFT.fault;
+    else if (reason === LEAVE_REASONS.precise) left = LEFT.precise;
+    else {
+      plan = blocks.planOf(record);
+      left =
+        plan === undefined
+          ? LEFT.precise
+          : plan.operation === 'cpuid'
+            ? LEFT.cpuid
+            : LEFT.operation;
+    }
+    standAt(record);
+  };
+
   const run = (limit: number): number => {
-    let left = limit;
+    let rest = limit;
     let link = 0;
-    atCpuid = false;
-    while (left > 0) {
+    left = LEFT.nowhere;
+    while (rest > 0) {
       const block = enter(link);
       link = 0;
-      if (block === 0) return limit - left;
+      if (block === 0) return limit - rest;
       if (
-        left < limit &&
+        rest < limit &&
         breakpoints.size > 0 &&
         breakpoints.has(quads[state.RIP >>> 3] as bigint)
       ) {
-        return limit - left;
+        return limit - rest;
       }
       const count = words[(block + HEADER.instructions) >>> 2] ?? 0;
-      if (count > left) {
-        left -= runPart(block, left);
-        return limit - left;
+      if (count > rest) {
+        rest -= runPart(block, rest);
+        return limit - rest;
       }
-      const slice = Math.min(left, INSTRUCTIONS_AT_ONCE);
+      const slice = Math.min(rest, INSTRUCTIONS_AT_ONCE);
       words[state.BUDGET >>> 2] = slice - count;
       execute(block + HEADER_BYTES);
-      left -= slice - (words[state.BUDGET >>> 2] ?? 0);
+      rest -= slice - (words[state.BUDGET >>> 2] ?? 0);
       switch (word(cpu, state.LEAVE_REASON)) {
+        case LEAVE_REASONS.fault:
         case LEAVE_REASONS.operation:
         case LEAVE_REASONS.precise: {
-          atCpuid = word(cpu, state.LEAVE_REASON) === LEAVE_REASONS.operation;
           const record = word(cpu, state.LAST_RECORD);
           const number = bytes[record + RECORD.number] ?? 0;
           const own = record - number * 32 - HEADER_BYTES;
-          left += (words[own >>> 2] ?? 0) - number;
-          standAt(record);
-          return limit - left;
+          rest += (words[own >>> 2] ?? 0) - number;
+          leaveAt(record);
+          return limit - rest;
         }
         case LEAVE_REASONS.needBlock:
           link = word(cpu, state.LAST_RECORD);
@@ -167,14 +204,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
           break;
       }
     }
-    return limit - left;
-  };
-
-  const tablesIn = (host: number, lengthBytes: number): number => {
-    let flags = 0;
-    const last = pageFlagSlot(host + lengthBytes - 1);
-    for (let slot = pageFlagSlot(host); slot <= last; slot += 1) flags |= bytes[slot] ?? 0;
-    return flags & (PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE);
+    return limit - rest;
   };
 
   const repeat = (): boolean => {
@@ -190,24 +220,38 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   translations.refresh();
   return {
     run,
-    get atCpuid() {
-      return atCpuid;
+    get left() {
+      return left;
+    },
+    get plan() {
+      return plan;
     },
     repeat,
     refresh: translations.refresh,
     remembered: translations.remembered,
-    forget: translations.forget,
+    forget: translations.forgetAll,
     noteWrite(host, lengthBytes) {
       if (blocks.noteWrite(host, lengthBytes)) translations.forgetBlocks();
-      const tables = lengthBytes > LARGE_WRITE ? PAGE_HAS_CODE_TABLE : tablesIn(host, lengthBytes);
-      if ((tables & PAGE_HAS_CODE_TABLE) !== 0) translations.forget();
-      else if (tables !== 0) translations.forgetData();
+      if (lengthBytes > LARGE_WRITE) {
+        translations.forgetAll();
+        return;
+      }
+      for (let done = 0; done < lengthBytes; ) {
+        const at = host + done;
+        const room = Math.min(lengthBytes - done, PAGE - (at & (PAGE - 1)));
+        const flags = bytes[pageFlagSlot(at)] ?? 0;
+        if ((flags & (PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE)) !== 0) {
+          translations.entriesChanged(at, room);
+        }
+        done += room;
+      }
     },
     setBreakpoints(addresses) {
       breakpoints = addresses;
       cuts = new Set([...addresses].map((address) => Number(address & 0xfffn)));
       blocks.setCuts(cuts);
-      translations.forget();
+      translations.forgetData();
+      translations.forgetBlocks();
     },
   };
 };

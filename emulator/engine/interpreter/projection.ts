@@ -24,6 +24,7 @@ import * as w from '../wasm/expression.ts';
 import type { FunctionWriter } from '../wasm/function-writer.ts';
 import type { HandlerForm } from './forms.ts';
 import { RECORD } from './record.ts';
+import { ACCESS_FAULTS, ACCESS_WRITES } from './translations.ts';
 
 export interface Value {
   readonly code: w.Expression;
@@ -39,6 +40,8 @@ export class Unsupported extends Error {}
 export interface Control {
   /** Leaves before anything was changed. */
   leave(): void;
+  /** The same after an access that `slow` has refused; it has told why. */
+  leaveAccess(): void;
   /** To the next record. */
   next(): void;
   /** To the direct branch's target, or past it. */
@@ -87,6 +90,8 @@ export class Projection implements Semantics<Value> {
   #newWords: StatusWords<Value> | undefined;
   #finish: (() => void) | undefined;
   #writesRegisters = false;
+  /** Within when(): what is accessed here may not be accessed at all. */
+  #isConditional = false;
 
   constructor(f: FunctionWriter, handler: HandlerForm, record: w.Expression, control: Control) {
     this.#f = f;
@@ -375,10 +380,12 @@ export class Projection implements Semantics<Value> {
           this.#control.slow,
           w.wrap(address),
           high,
-          w.i32((writes ? 0x100 : 0) | (width / 8)),
+          w.i32(
+            (writes ? ACCESS_WRITES : 0) | (this.#isConditional ? 0 : ACCESS_FAULTS) | (width / 8),
+          ),
         );
         f.setFromStack(host);
-        f.if(w.isZero(host), () => this.#control.leave());
+        f.if(w.isZero(host), () => this.#control.leaveAccess());
       },
     );
     return host;
@@ -504,7 +511,10 @@ export class Projection implements Semantics<Value> {
   when(condition: Value, then: () => void): void {
     const guard = this.bind(condition);
     const before = this.#commits.length;
+    const outer = this.#isConditional;
+    this.#isConditional = true;
     then();
+    this.#isConditional = outer;
     const inner = this.#commits.splice(before);
     this.#commits.push(() =>
       this.#f.if(guard.code, () => {

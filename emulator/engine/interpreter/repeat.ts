@@ -5,6 +5,7 @@
  */
 import { type Cpu, quad, setQuad, word } from '../../cpu/cpu.ts';
 import * as state from '../../cpu/state.ts';
+import { ACCESS_WRITES } from './translations.ts';
 
 const RAX = 0;
 const RCX = 1;
@@ -12,7 +13,6 @@ const RSI = 6;
 const RDI = 7;
 const DIRECTION = 0x400;
 const PAGE = 4096;
-const WRITES = 0x100;
 
 /** Translates the place of one element as `slow` of generated code does; 0 if it is not usual. */
 type Probe = (low: number, high: number, access: number) => number;
@@ -60,7 +60,7 @@ export const repeatInPages = (
     if (elements <= 0) return any;
     const source = stores ? 0 : probe(low(from), high(from), elementBytes);
     if (!stores && source === 0) return any;
-    const target = probe(low(to), high(to), WRITES | elementBytes);
+    const target = probe(low(to), high(to), ACCESS_WRITES | elementBytes);
     if (target === 0) return any;
     const bytes = elements * elementBytes;
     if (stores) fill(cpu, target, bytes, elementBytes, register(RAX));

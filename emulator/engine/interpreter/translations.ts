@@ -3,12 +3,18 @@
  * memory, a larger one behind them, and the pages that code runs from.
  *
  * They are never stale, so that no program can tell this engine from the precise one, which
- * remembers nothing. Pages whose entries a walk has used are flagged. A write to them is never on
- * the fast path: it forgets all translations first. What the flags do not see (control registers,
- * privilege, another vCPU, the P2M) is compared or told.
+ * remembers nothing. Pages whose entries a walk has used are flagged (table-uses.ts), and a write
+ * to them is never on the fast path: it forgets what depends on the entry first. What the flags do
+ * not see (control registers, privilege, another vCPU, the P2M) is compared or told.
  */
 import { type Cpu, cplOf, word } from '../../cpu/cpu.ts';
-import { type PagingAccess, type SecondStage, translateLinear } from '../../cpu/paging.ts';
+import {
+  errorCodeOf,
+  isWalkFault,
+  type PagingAccess,
+  type SecondStage,
+  translateLinear,
+} from '../../cpu/paging.ts';
 import { LEAVE_REASONS } from '../../cpu/processor.ts';
 import * as state from '../../cpu/state.ts';
 import type { Maddr } from '../../memory/addresses.ts';
@@ -19,6 +25,7 @@ import {
   PAGE_HAS_TABLE,
   pageFlagSlot,
 } from '../../memory/machine-memory.ts';
+import { createTableUses, MANY } from './table-uses.ts';
 
 export interface Translations {
   /** The function `slow` of generated code: a host address, or 0 and LEAVE_REASON is set. */
@@ -26,19 +33,25 @@ export interface Translations {
   /** As fill, for a write to all that follows in the page: 0 if the page has code or tables. */
   fillWhole(low: number, high: number, access: number): number;
   /** The host address for an access of one byte; 0 if it is to be walked for. */
-  remembered(linear: bigint, access: PagingAccess): number;
+  remembered(linear: number, access: PagingAccess): number;
   /** Host address of the page that code at a canonical address is in; 0 if it faults. */
   codePage(low: number, high: number): number;
   /** Compares the registers that decide about translations, and forgets what they change. */
   refresh(): void;
-  forget(): void;
-  /** Tables of data have changed, those of code have not. */
+  /** Another vCPU, or another second stage. */
+  forgetAll(): void;
+  /** Translations of data. */
   forgetData(): void;
+  /** Paging entries in these bytes, within one page, have changed. */
+  entriesChanged(host: number, lengthBytes: number): void;
   /** Decoded code has changed: blocks are not to be found by address any more. */
   forgetBlocks(): void;
 }
 
-const WRITES = 0x100;
+/** Bits of the access that generated code asks for, above its length in bytes. */
+export const ACCESS_WRITES = 0x100;
+/** A page fault may be made pending: the instruction makes this access whatever happens. */
+export const ACCESS_FAULTS = 0x200;
 const CONTEXT_USER = 0x400;
 const CONTEXT_ALIGNMENT = 0x800;
 const LAST_DATA_GENERATION = 0x3ff;
@@ -49,19 +62,28 @@ const SECOND_LEVEL = 1 << 16;
 const WRITABLE = 1;
 const STAGE_ENTRIES = 1 << 14;
 const CR4_SMAP = 1 << 21;
+const PF = 14;
+const HAS_ERROR_CODE = 1;
+const TWO_32 = 2 ** 32;
+const SPECIAL = PAGE_HAS_CODE | PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE;
 /** What decides about a translation besides privilege. */
 const CONTROL = [state.CR0, state.CR3, state.CR3 + 4, state.CR4, state.EFER];
 const PAE_ENTRIES = Array.from({ length: 8 }, (_, index) => state.PDPTES + index * 4);
 
-const linearOf = (low: number, high: number): bigint =>
-  (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+/** All accesses by their bits: write 1, execute 2, user 4. */
+const ACCESSES: readonly PagingAccess[] = Array.from({ length: 8 }, (_, bits) => ({
+  write: (bits & 1) !== 0,
+  execute: (bits & 2) !== 0,
+  user: (bits & 4) !== 0,
+}));
+const READ: PagingAccess = { write: false, execute: false, user: false };
 
 /** `hasCode` tells whether bytes of a page with decoded code are code. */
 export const createTranslations = (
   cpu: Cpu,
   hasCode: (host: number, lengthBytes: number) => boolean,
 ): Translations => {
-  const { memory } = cpu;
+  const { memory, watches } = cpu;
   const { words, bytes } = memory;
   let dataGeneration = 1;
   let codeGeneration = 1;
@@ -71,7 +93,7 @@ export const createTranslations = (
   const codePages = new Map<number, number>();
   const compared = [...CONTROL, ...PAE_ENTRIES].map((slot) => slot >>> 2);
   const seen = new Int32Array(compared.length);
-  let flag = PAGE_HAS_TABLE;
+  const tables = createTableUses(memory);
 
   const setContexts = (): void => {
     const user = cplOf(cpu) === 3;
@@ -88,20 +110,12 @@ export const createTranslations = (
       // An entry of generation 0 is never asked for.
       words.fill(0, state.TLB_READ >>> 2, state.TLB_EXECUTE >>> 2);
       lowTags.fill(0);
-      unflagTables();
+      tables.forget();
       codePages.clear();
       forgetBlocks();
       dataGeneration = 1;
     }
     setContexts();
-  };
-  /** Pages that once held tables may hold data now. */
-  const unflagTables = (): void => {
-    const first = state.PAGE_FLAGS;
-    const last = first + memory.ramBytes / 4096;
-    for (let at = first; at < last; at += 1) {
-      bytes[at] = (bytes[at] ?? 0) & ~(PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE);
-    }
   };
   const forgetBlocks = (): void => {
     codeGeneration += 1;
@@ -113,19 +127,25 @@ export const createTranslations = (
     setContexts();
   };
   const forget = (): void => {
-    stageFrames.fill(-1);
     codePages.clear();
     forgetBlocks();
     forgetData();
+  };
+  /** Forgets one page of data, by its number. */
+  const forgetPage = (page: number): void => {
+    const entry = (page & (state.TLB_ENTRIES - 1)) * (state.TLB_ENTRY_BYTES >>> 2);
+    words[(state.TLB_READ >>> 2) + entry] = 0;
+    words[(state.TLB_WRITE >>> 2) + entry] = 0;
+    lowTags[page & (SECOND_LEVEL - 1)] = 0;
   };
 
   /** Guest-physical frames that the second stage has translated, for each kind of access. */
   const stageFrames = new Float64Array(STAGE_ENTRIES).fill(-1);
   const stageMaddrs = new Float64Array(STAGE_ENTRIES);
   const throughStage: SecondStage['translate'] = (gpa, access, linear, forTable) => {
-    const offset = gpa % 4096;
+    const offset = gpa & 0xfff;
     const key = (gpa - offset) / 1024 + (access.execute ? 2 : access.write ? 1 : 0);
-    const index = key % STAGE_ENTRIES;
+    const index = key & (STAGE_ENTRIES - 1);
     if (stageFrames[index] === key) return ((stageMaddrs[index] ?? 0) + offset) as Maddr;
     const maddr = cpu.stage.translate(gpa, access, linear, forTable);
     if (maddr === undefined) return undefined;
@@ -133,32 +153,40 @@ export const createTranslations = (
     stageMaddrs[index] = maddr - offset;
     return maddr;
   };
+  const forgetAll = (): void => {
+    stageFrames.fill(-1);
+    forget();
+  };
   /** The second stage, which notes where entries of the guest's tables are. */
   const noting: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
       const maddr = throughStage(gpa, access, linear, forTable);
-      if (forTable && maddr !== undefined && maddr < memory.ramBytes) {
-        const slot = pageFlagSlot(hostAddressOf(maddr));
-        const flags = bytes[slot] ?? 0;
-        if ((flags & flag) !== flag) {
-          bytes[slot] = flags | flag;
-          forgetData();
-        }
+      if (forTable && !access.write && maddr !== undefined && maddr < memory.ramBytes) {
+        // Writes to a page that was none of tables were fast until now.
+        if (tables.note(hostAddressOf(maddr))) forgetData();
       }
       return maddr;
     },
     beforeEntryWrite: (maddr, linear) => cpu.stage.beforeEntryWrite?.(maddr, linear),
   };
-  const walk = (linear: bigint, write: boolean, execute: boolean): number => {
-    flag = execute ? PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE : PAGE_HAS_TABLE;
-    const access = { write, execute, user: cplOf(cpu) === 3 };
-    const result = translateLinear(memory, noting, linear, access);
-    if (result.kind !== 'page' || result.maddr >= memory.ramBytes) return 0;
-    return hostAddressOf(result.maddr);
+  const walk = (linear: number, write: boolean, execute: boolean): number => {
+    tables.begin(linear, execute, (word(cpu, state.EFER) & 0x400) !== 0);
+    const user = cplOf(cpu) === 3;
+    const access = ACCESSES[(write ? 1 : 0) | (execute ? 2 : 0) | (user ? 4 : 0)] ?? READ;
+    return translateLinear(memory, noting, linear, access);
   };
 
   const refuse = (): number => {
     words[state.LEAVE_REASON >>> 2] = LEAVE_REASONS.precise;
+    return 0;
+  };
+  const fault = (low: number, high: number, errorCode: number): number => {
+    words[state.FAULT_VECTOR >>> 2] = PF;
+    words[state.FAULT_ERROR >>> 2] = errorCode;
+    words[state.FAULT_FLAGS >>> 2] = HAS_ERROR_CODE;
+    words[state.FAULT_ADDRESS >>> 2] = low;
+    words[(state.FAULT_ADDRESS >>> 2) + 1] = high;
+    words[state.LEAVE_REASON >>> 2] = LEAVE_REASONS.fault;
     return 0;
   };
   const remember = (table: number, low: number, high: number, host: number): void => {
@@ -167,18 +195,38 @@ export const createTranslations = (
     words[entry + 1] = high;
     words[entry + 2] = (host - (low & ~0xfff)) | 0;
   };
-
-  /** Whether these bytes are of one entry of long-mode tables that is not present: no walk used it. */
-  const isEmptyEntry = (host: number, lengthBytes: number): boolean =>
-    (host & 7) + lengthBytes <= 8 && ((bytes[host - (host & 7)] ?? 0) & 1) === 0;
-
-  const { watches } = cpu;
   /** Whether the precise engine is to do this, or there is something to tell already. */
   const isWatched = (low: number, high: number, host: number, writes: boolean): boolean =>
     watches !== undefined && (watches.isPending || watches.watchesPage(low, high, host, writes));
 
+  const entriesChanged = (host: number, lengthBytes: number): void => {
+    const page = tables.pageOf(host, lengthBytes);
+    const isOfCode = ((bytes[pageFlagSlot(host)] ?? 0) & PAGE_HAS_CODE_TABLE) !== 0;
+    if (page === MANY) {
+      if (isOfCode) forget();
+      else forgetData();
+      return;
+    }
+    forgetPage(page);
+    if (!isOfCode) return;
+    codePages.delete(page * 2);
+    codePages.delete(page * 2 + 1);
+    forgetBlocks();
+  };
+
+  /** A write to a page with code or tables; false if the precise engine is to do it. */
+  const mayWriteSpecial = (host: number, lengthBytes: number, flags: number): boolean => {
+    if ((flags & PAGE_HAS_CODE) !== 0 && hasCode(host, lengthBytes)) return false;
+    if ((flags & (PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE)) === 0) return true;
+    if (tables.isEmptyEntry(host, lengthBytes)) return true;
+    // What runs now may run from elsewhere after this instruction.
+    if ((flags & PAGE_HAS_CODE_TABLE) !== 0) return false;
+    entriesChanged(host, lengthBytes);
+    return true;
+  };
+
   const fill = (low: number, high: number, access: number): number => {
-    const writes = (access & WRITES) !== 0;
+    const writes = (access & ACCESS_WRITES) !== 0;
     const lengthBytes = access & 0xff;
     const offset = low & 0xfff;
     const top = high >> 15;
@@ -186,41 +234,45 @@ export const createTranslations = (
     const index = (low >>> 12) & (SECOND_LEVEL - 1);
     const tag = (low & ~0xfff) | (words[state.TLB_CONTEXT >>> 2] ?? 0);
     const known = hosts[index] ?? 0;
+    let host = 0;
     if (
       lowTags[index] === tag &&
       highTags[index] === high &&
       (!writes || (known & WRITABLE) !== 0)
     ) {
-      const page = known - (known & WRITABLE);
-      remember(writes ? state.TLB_WRITE : state.TLB_READ, low, high, page);
-      return page + offset;
-    }
-    const host = walk(linearOf(low, high), writes, false);
-    if (host === 0 || isWatched(low, high, host, writes)) return refuse();
-    const page = host - offset;
-    if (writes) {
-      const isUnused = isEmptyEntry(host, lengthBytes);
-      const flags = (bytes[pageFlagSlot(page)] ?? 0) & (isUnused ? ~PAGE_HAS_CODE_TABLE : ~0);
-      if ((flags & PAGE_HAS_CODE_TABLE) !== 0) return refuse();
-      if ((flags & PAGE_HAS_CODE) !== 0 && hasCode(host, lengthBytes)) return refuse();
-      if ((flags & PAGE_HAS_TABLE) !== 0) {
-        if (!isUnused) forgetData();
-        return host;
+      host = known - (known & WRITABLE) + offset;
+    } else {
+      const maddr = walk(high * TWO_32 + (low >>> 0), writes, false);
+      if (maddr < 0) {
+        const isDirect =
+          (access & ACCESS_FAULTS) !== 0 &&
+          isWalkFault(maddr) &&
+          ((words[state.TLB_CONTEXT >>> 2] ?? 0) & CONTEXT_ALIGNMENT) === 0;
+        return isDirect ? fault(low, high, errorCodeOf(maddr)) : refuse();
       }
-      if ((flags & PAGE_HAS_CODE) !== 0) return host;
-      remember(state.TLB_WRITE, low, high, page);
-    } else remember(state.TLB_READ, low, high, page);
-    lowTags[index] = (low & ~0xfff) | (words[state.TLB_CONTEXT >>> 2] ?? 0);
-    highTags[index] = high;
-    hosts[index] = writes ? page + WRITABLE : page;
-    return host;
+      if (maddr >= memory.ramBytes) return refuse();
+      host = hostAddressOf(maddr as Maddr);
+      if (isWatched(low, high, host, writes)) return refuse();
+      lowTags[index] = (low & ~0xfff) | (words[state.TLB_CONTEXT >>> 2] ?? 0);
+      highTags[index] = high;
+      hosts[index] = writes ? host - offset + WRITABLE : host - offset;
+    }
+    if (!writes) {
+      remember(state.TLB_READ, low, high, host - offset);
+      return host;
+    }
+    const flags = (bytes[pageFlagSlot(host)] ?? 0) & SPECIAL;
+    if (flags === 0) {
+      remember(state.TLB_WRITE, low, high, host - offset);
+      return host;
+    }
+    return mayWriteSpecial(host, lengthBytes, flags) ? host : refuse();
   };
 
   const fillWhole = (low: number, high: number, access: number): number => {
     const host = fill(low, high, access);
-    if (host === 0 || (access & WRITES) === 0) return host;
-    const flags = bytes[pageFlagSlot(host)] ?? 0;
-    return (flags & (PAGE_HAS_CODE | PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE)) === 0 ? host : 0;
+    if (host === 0 || (access & ACCESS_WRITES) === 0) return host;
+    return ((bytes[pageFlagSlot(host)] ?? 0) & SPECIAL) === 0 ? host : 0;
   };
 
   const codePage = (low: number, high: number): number => {
@@ -228,19 +280,20 @@ export const createTranslations = (
     const key = frame * 2 + (cplOf(cpu) === 3 ? 1 : 0);
     const known = codePages.get(key);
     if (known !== undefined) return known;
-    const host = walk(linearOf(low, high), false, true);
-    const page = host === 0 ? 0 : host - (host & 0xfff);
-    if (page !== 0) codePages.set(key, page);
+    const maddr = walk(high * TWO_32 + (low >>> 0), false, true);
+    if (maddr < 0 || maddr >= memory.ramBytes) return 0;
+    const page = hostAddressOf((maddr - (maddr & 0xfff)) as Maddr);
+    codePages.set(key, page);
     return page;
   };
 
-  const remembered = (linear: bigint, { write, execute, user, implicit }: PagingAccess): number => {
+  const remembered = (linear: number, { write, execute, user, implicit }: PagingAccess): number => {
     if (user !== (cplOf(cpu) === 3)) return 0;
     // Only SMAP tells the processor's own accesses from others of its privilege.
     if (implicit === true && (word(cpu, state.CR4) & CR4_SMAP) !== 0) return 0;
-    const low = Number(linear & 0xffff_ffffn) | 0;
-    const high = Number(linear >> 32n) | 0;
-    if (!execute) return fill(low, high, write ? WRITES | 1 : 1);
+    const low = linear | 0;
+    const high = Math.floor(linear / TWO_32) | 0;
+    if (!execute) return fill(low, high, write ? ACCESS_WRITES | 1 : 1);
     const top = high >> 15;
     const isUsual = word(cpu, state.CODE_WIDTH) === 64 && (top === 0 || top === -1);
     const page = isUsual ? codePage(low, high) : 0;
@@ -265,8 +318,9 @@ export const createTranslations = (
     remembered,
     codePage,
     refresh,
-    forget,
+    forgetAll,
     forgetData,
+    entriesChanged,
     forgetBlocks,
   };
 };

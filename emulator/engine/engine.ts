@@ -1,0 +1,140 @@
+/**
+ * The engine that runs a processor: the interpreter as far as it goes, the precise engine for what
+ * is left; or, as the reference, the precise engine alone.
+ */
+import { type Cpu, quad, setWord, word } from '../cpu/cpu.ts';
+import * as state from '../cpu/state.ts';
+import { createInterpreter, type FastEngine, LEFT } from './interpreter/interpreter.ts';
+import { createPreciseEngine, type StepResult } from './precise.ts';
+
+/**
+ * What became of a stretch: the result of its last step; `ran`: all of it was plain instructions;
+ * `cpuid`: a CPUID is next, which finishCpuid() executes if nobody else does.
+ */
+export type Advance = StepResult | 'ran' | 'cpuid';
+
+export interface Engine
+  extends Pick<FastEngine, 'remembered' | 'forget' | 'noteWrite' | 'setBreakpoints'> {
+  /** The state may have been changed by others; counts from 0 again. */
+  begin(): void;
+  /**
+   * Runs at most `limit` instructions, and ends with the first that is not plain. Before any but the
+   * first of them it stops at breakpoints.
+   */
+  advance(limit: number): Advance;
+  finishCpuid(): StepResult;
+  /** The instruction at RIP, in 64-bit mode, was done by others. */
+  skip(lengthBytes: number): void;
+  /** Instructions retired since begin(), at any time. */
+  readonly retired: number;
+}
+
+const RFLAGS_TF = 0x100;
+
+/** Whether nothing but the plain execution of instructions is to be done. */
+const mayRunFast = (cpu: Cpu): boolean =>
+  word(cpu, state.CODE_WIDTH) === 64 &&
+  word(cpu, state.ACTIVITY) === 0 &&
+  (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
+  (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
+
+/** RIP goes on behind an instruction of 64-bit mode. */
+const advanceRip = (cpu: Cpu, lengthBytes: number): void => {
+  const low = (word(cpu, state.RIP) >>> 0) + lengthBytes;
+  setWord(cpu, state.RIP, low);
+  if (low >= 2 ** 32) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
+};
+
+/** Whoever watches memory is told of the instruction that comes. */
+const tellWatches = (cpu: Cpu): void => {
+  if (cpu.watches?.isActive === true) cpu.watches.begin(quad(cpu, state.RIP));
+};
+
+export const createReferenceEngine = (cpu: Cpu): Engine => {
+  const precise = createPreciseEngine(cpu);
+  let retired = 0;
+  const advance = (): StepResult => {
+    tellWatches(cpu);
+    const result = precise.step();
+    if (result === 'retired') retired += 1;
+    return result;
+  };
+  return {
+    get retired() {
+      return retired;
+    },
+    begin() {
+      retired = 0;
+    },
+    advance,
+    finishCpuid: advance,
+    skip(lengthBytes) {
+      advanceRip(cpu, lengthBytes);
+      retired += 1;
+    },
+    // It keeps no translations, and compares code bytes before it uses them.
+    remembered: () => 0,
+    forget: () => {},
+    noteWrite: () => {},
+    setBreakpoints: () => {},
+  };
+};
+
+export const createFastEngine = (cpu: Cpu): Engine => {
+  const precise = createPreciseEngine(cpu);
+  const fast = createInterpreter(cpu);
+  let retired = 0;
+  const finished = (result: StepResult): StepResult => {
+    if (result === 'retired') retired += 1;
+    fast.refresh();
+    return result;
+  };
+  const operate = (): StepResult => {
+    tellWatches(cpu);
+    return finished(fast.plan === undefined ? precise.step() : precise.operate(fast.plan));
+  };
+  const step = (): StepResult => {
+    tellWatches(cpu);
+    return finished(precise.step());
+  };
+  const advance = (limit: number): Advance => {
+    if (!mayRunFast(cpu)) return step();
+    const count = fast.run(limit);
+    retired += count;
+    if (count === limit) return 'ran';
+    switch (fast.left) {
+      case LEFT.cpuid:
+        return 'cpuid';
+      case LEFT.operation:
+        return operate();
+      case LEFT.fault:
+        tellWatches(cpu);
+        return finished(precise.deliver());
+      case LEFT.nowhere:
+        if (count > 0) return 'ran';
+        break;
+      default:
+        fast.repeat();
+    }
+    return step();
+  };
+  return {
+    get retired() {
+      return retired;
+    },
+    begin() {
+      retired = 0;
+      fast.refresh();
+    },
+    advance,
+    finishCpuid: operate,
+    skip(lengthBytes) {
+      advanceRip(cpu, lengthBytes);
+      retired += 1;
+    },
+    remembered: fast.remembered,
+    forget: fast.forget,
+    noteWrite: fast.noteWrite,
+    setBreakpoints: fast.setBreakpoints,
+  };
+};
