@@ -97,8 +97,8 @@ export const createGuestProcessor = (
     const { nonRoot } = operation;
     cpu.nonRoot = {
       ...nonRoot,
-      interceptsException: (vector, errorCode) => {
-        const exits = nonRoot.interceptsException(vector, errorCode);
+      interceptsException: (vector, errorCode, type) => {
+        const exits = nonRoot.interceptsException(vector, errorCode, type);
         if (!exits && onException(vector, errorCode) === 'stop') stopIsDue = true;
         return exits;
       },

@@ -1,8 +1,8 @@
 /**
  * The named operations and the arguments that meanings pass to them, in order, all 64 bits wide.
  *
- * `register` as a destination is a general register's number, or MEMORY_DESTINATION: then the
- * result goes to `segment:offset`. Widths are in bits. Operations read and write everything else
+ * `register` is a general register's number, or MEMORY_DESTINATION: then the operand is at
+ * `segment:offset`. Widths are in bits. Operations read and write everything else
  * (EAX, ECX, ...) themselves.
  */
 import type { OperationName } from './semantics.ts';
@@ -27,7 +27,8 @@ export const OPERATION_ARGUMENTS: Readonly<Record<OperationName, readonly string
   readDebugRegister: ['number', 'register'],
   writeDebugRegister: ['number', 'value', 'register'],
   clts: [],
-  lmsw: ['value'],
+  /** register: MEMORY_DESTINATION if the source is in memory. */
+  lmsw: ['register', 'segment', 'offset'],
   smsw: ['register', 'segment', 'offset', 'width'],
   invlpg: ['segment', 'offset'],
   invpcid: ['type', 'segment', 'offset'],
@@ -37,7 +38,7 @@ export const OPERATION_ARGUMENTS: Readonly<Record<OperationName, readonly string
   loadDescriptorTable: ['table', 'segment', 'offset', 'width'],
   storeDescriptorTable: ['table', 'segment', 'offset', 'width'],
   /** table: 0 LDTR, 1 TR. */
-  loadTaskOrLocalTable: ['table', 'selector'],
+  loadTaskOrLocalTable: ['table', 'register', 'segment', 'offset'],
   storeTaskOrLocalTable: ['table', 'register', 'segment', 'offset', 'width'],
   /** write: 0 VERR, 1 VERW. Sets ZF. */
   verifySegment: ['write', 'selector'],

@@ -2,7 +2,12 @@
  * The processor's own view of its state: slots of the window, linear memory as the processor
  * reads it for itself, pending faults. Operations, segmentation and event delivery are built on it.
  */
-import { type ExceptionName, type OperationName, vectorOf } from '../../isa/index.ts';
+import {
+  type DecodedInstruction,
+  type ExceptionName,
+  type OperationName,
+  vectorOf,
+} from '../../isa/index.ts';
 import type { Maddr } from '../memory/addresses.ts';
 import {
   hostAddressOf,
@@ -29,16 +34,31 @@ import type { Piece, Watches } from './watches.ts';
 export interface NonRoot {
   /** True if the operation makes a VM exit, which then has been made. */
   intercepts(operation: OperationName, args: readonly bigint[]): boolean;
-  /** True if the exception makes a VM exit. `errorCode` is undefined if it has none. */
-  interceptsException(vector: number, errorCode: number | undefined): boolean;
+  /** Whether a control takes the operation from the guest, so that it is #UD. */
+  disables?(operation: OperationName): boolean;
+  /**
+   * True if the exception makes a VM exit. `errorCode` is undefined if it has none; `type` is the
+   * interruption type, a hardware exception if absent.
+   */
+  interceptsException(vector: number, errorCode: number | undefined, type?: number): boolean;
   /** Makes the VM exit of a triple fault. */
   tripleFault(): void;
+  /** Makes the VM exit of a task switch to the task-state segment; absent: there is none. */
+  taskSwitch?(selector: number, source: TaskSwitchSource): void;
+  /** Whether IRET ends the blocking of NMIs; absent: it does. */
+  unblocksNmi?(): boolean;
+  /** Whether a debug trap has to wait for the VM exit of the monitor trap flag. */
+  defersDebugTrap?(): boolean;
   /** What the guest reads of CR0 or CR4, and what a write that does not exit changes. */
   readControlRegister(number: number, value: bigint): bigint;
   writeControlRegister(number: number, old: bigint, value: bigint): bigint;
-  /** Added to what RDTSC, RDTSCP and RDMSR of the time-stamp counter read; absent: nothing. */
-  timeStampOffset?(): bigint;
+  /** What RDTSC, RDTSCP and RDMSR of the time-stamp counter read for its value; absent: the same. */
+  guestTimeStamp?(value: bigint): bigint;
 }
+
+/** What asked for a task switch: SDM Vol. 3C 27.2.1, Table 27-2. */
+export const TASK_SWITCH_SOURCE = { call: 0, iret: 1, jmp: 2, gate: 3 } as const;
+export type TaskSwitchSource = (typeof TASK_SWITCH_SOURCE)[keyof typeof TASK_SWITCH_SOURCE];
 
 export interface Cpu {
   readonly memory: MachineMemory;
@@ -46,9 +66,15 @@ export interface Cpu {
   /** Undefined outside VMX non-root operation. */
   nonRoot: NonRoot | undefined;
   instructionLength: number;
+  /** The instruction that runs, whose operands VM exits tell of. */
+  instruction?: DecodedInstruction | undefined;
+  /** The IRET that runs has ended the blocking of NMIs. */
+  nmiUnblocked?: boolean;
   /** The event that is being delivered, in the format of interruption information; 0: none. */
   delivering: number;
   deliveringErrorCode: number;
+  /** The image of RFLAGS that the event pushes has RF set: it is a fault. */
+  deliveringResumes?: boolean;
   /** The time-stamp counter now. */
   timeStamp: () => bigint;
   /** Paging has changed: what engines know of translations and decoded code is stale. */

@@ -51,10 +51,10 @@ const efer: Msr = {
   },
 };
 
-/** What the guest reads: with the offset of the VMCS, SDM Vol. 3C 25.3, RDTSC. */
+/** What the guest reads: scaled and offset as the VMCS says, SDM Vol. 3C 25.3, RDTSC. */
 export const readTimeStamp = (cpu: Cpu): bigint => {
-  const offset = cpu.nonRoot?.timeStampOffset?.() ?? 0n;
-  return BigInt.asUintN(64, cpu.timeStamp() + quad(cpu, state.TSC_OFFSET) + offset);
+  const value = BigInt.asUintN(64, cpu.timeStamp() + quad(cpu, state.TSC_OFFSET));
+  return cpu.nonRoot?.guestTimeStamp?.(value) ?? value;
 };
 
 const timeStamp: Msr = {

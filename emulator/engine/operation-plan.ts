@@ -15,7 +15,7 @@ import * as state from '../cpu/state.ts';
 
 export interface OperationPlan {
   readonly operation: OperationName;
-  readonly lengthBytes: number;
+  readonly instruction: DecodedInstruction;
   /** The arguments as registers are now; RIP is that of the instruction. */
   args(): readonly bigint[];
 }
@@ -93,5 +93,5 @@ export const planOperation = (
   const constants = terms.flatMap((one) => one.constant ?? []);
   const args =
     constants.length === terms.length ? () => constants : () => terms.map(({ get }) => get());
-  return { operation, lengthBytes, args };
+  return { operation, instruction, args };
 };

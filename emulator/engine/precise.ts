@@ -109,6 +109,7 @@ export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
 
   const execute = (instruction: DecodedInstruction): Outcome | 'again' => {
     cpu.instructionLength = instruction.lengthBytes;
+    cpu.instruction = instruction;
     const evaluation = evaluate(instruction, host.host);
     switch (evaluation.kind) {
       case 'next':
@@ -142,9 +143,10 @@ export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
     return stepOf(deliverPendingFault(cpu));
   };
 
-  const operate = ({ operation, args, lengthBytes }: OperationPlan): StepResult => {
-    cpu.instructionLength = lengthBytes;
-    const outcome = perform(operation, args(), lengthBytes);
+  const operate = ({ operation, args, instruction }: OperationPlan): StepResult => {
+    cpu.instructionLength = instruction.lengthBytes;
+    cpu.instruction = instruction;
+    const outcome = perform(operation, args(), instruction.lengthBytes);
     if (outcome === OUTCOME.jumped) return 'retired';
     return outcome === OUTCOME.fault ? deliver() : stepOf(outcome);
   };

@@ -15,8 +15,8 @@ const slot = (table: number, index: number) => (hostAddressOf(table as Maddr) >>
 const put = (table: number, index: number, value: bigint) => {
   memory.quads[slot(table, index)] = value;
 };
-const walk = (access: PagingAccess, gpa = GPA, flags = 0x1e) =>
-  walkEpt(memory, TABLES[0] | flags, 0, gpa, access);
+const walk = (access: PagingAccess, gpa = GPA, flags = 0x1e, forTable = false) =>
+  walkEpt(memory, TABLES[0] | flags, 0, gpa, access, forTable);
 
 beforeEach(() => {
   memory.bytes.fill(0, hostAddressOf(0x1000 as Maddr), hostAddressOf(0x6000 as Maddr));
@@ -36,10 +36,16 @@ test('a 2 MiB page', () => {
 });
 
 test('a hole and a missing permission are violations, told apart by the permissions', () => {
-  expect(walk(READ, 0x2000)).toEqual({ kind: 'violation', permissions: 0 });
+  expect(walk(READ, 0x2000)).toEqual({ kind: 'violation', access: 1, permissions: 0 });
   put(TABLES[3], 1, 0x9_0000n | 0x31n);
-  expect(walk(WRITE)).toEqual({ kind: 'violation', permissions: 1 });
-  expect(walk(EXECUTE)).toEqual({ kind: 'violation', permissions: 1 });
+  expect(walk(WRITE)).toEqual({ kind: 'violation', access: 2, permissions: 1 });
+  expect(walk(EXECUTE)).toEqual({ kind: 'violation', access: 4, permissions: 1 });
+});
+
+test('with accessed and dirty bits a table access counts as a write', () => {
+  put(TABLES[3], 1, 0x9_0000n | 0x31n);
+  expect(walk(READ, GPA, 0x1e, true).kind).toBe('page');
+  expect(walk(READ, GPA, 0x5e, true)).toEqual({ kind: 'violation', access: 3, permissions: 1 });
 });
 
 test.each([
@@ -62,6 +68,9 @@ test('accessed and dirty bits are set if the EPT pointer enables them', () => {
 });
 
 test('the qualification says what was tried and what was allowed', () => {
-  expect(violationQualification(WRITE, 1, false)).toBe(0x18a);
-  expect(violationQualification(READ, 0, true)).toBe(0x081);
+  const violation = (access: number, permissions: number) =>
+    ({ kind: 'violation', access, permissions }) as const;
+  expect(violationQualification(violation(2, 1), true, false)).toBe(0x18a);
+  expect(violationQualification(violation(1, 0), true, true)).toBe(0x081);
+  expect(violationQualification(violation(1, 0), false, false)).toBe(0x001);
 });

@@ -11,10 +11,17 @@ export const EPT_READ = 1;
 export const EPT_WRITE = 2;
 export const EPT_EXECUTE = 4;
 
+export interface EptViolation {
+  readonly kind: 'violation';
+  /** What was tried. */
+  readonly access: number;
+  /** The AND of the entries' bits 2:0, 0 if one of them is not present. */
+  readonly permissions: number;
+}
+
 export type EptResult =
   | { readonly kind: 'page'; readonly maddr: Maddr; readonly pageBytes: number }
-  /** `permissions`: the AND of the entries' bits 2:0, 0 if one of them is not present. */
-  | { readonly kind: 'violation'; readonly permissions: number }
+  | EptViolation
   | { readonly kind: 'misconfiguration' };
 
 const SHIFTS = [39, 30, 21, 12] as const;
@@ -33,32 +40,41 @@ export const walkEpt = (
   eptPointerHigh: number,
   gpa: number,
   access: PagingAccess,
+  forTable: boolean,
 ): EptResult => {
   const setsBits = (eptPointerLow & EPTP_ACCESSED_DIRTY) !== 0;
+  // With accessed and dirty flags, accesses to paging-structure entries are treated as writes.
+  const writes = access.write || (setsBits && forTable);
   let table = frameBase(eptPointerLow, eptPointerHigh);
   let permissions = EPT_READ | EPT_WRITE | EPT_EXECUTE;
-  const wanted = access.execute ? EPT_EXECUTE : access.write ? EPT_READ | EPT_WRITE : EPT_READ;
+  const wanted = access.execute ? EPT_EXECUTE : writes ? EPT_READ | EPT_WRITE : EPT_READ;
+  const tried = access.write && !(setsBits && forTable) ? EPT_WRITE : wanted;
+  const violation = (allowed: number): EptResult => ({
+    kind: 'violation',
+    access: tried,
+    permissions: allowed,
+  });
   const visited: number[] = [];
-  if (gpa >= 2 ** 48) return { kind: 'violation', permissions: 0 };
+  if (gpa >= 2 ** 48) return violation(0);
   for (const shift of SHIFTS) {
     const index = Math.floor(gpa / 2 ** shift) % 512;
     const host = hostAddressOf((table + index * 8) as Maddr);
     const low = words[host >>> 2] ?? 0;
     const high = words[(host + 4) >>> 2] ?? 0;
     const isLeaf = shift === 12 || ((low & LARGE) !== 0 && shift !== 39);
-    if ((low & 7) === 0) return { kind: 'violation', permissions: 0 };
+    if ((low & 7) === 0) return violation(0);
     if (isMisconfigured(low, high, shift, isLeaf)) return { kind: 'misconfiguration' };
     permissions &= low;
     visited.push(host);
     table = frameBase(low, high);
     if (!isLeaf) continue;
-    if ((permissions & wanted) !== wanted) return { kind: 'violation', permissions };
-    if (setsBits) setAccessedAndDirty(words, visited, access.write);
+    if ((permissions & wanted) !== wanted) return violation(permissions);
+    if (setsBits) setAccessedAndDirty(words, visited, writes);
     const pageBytes = 2 ** shift;
     const base = Math.floor(table / pageBytes) * pageBytes;
     return { kind: 'page', maddr: (base + (gpa % pageBytes)) as Maddr, pageBytes };
   }
-  return { kind: 'violation', permissions: 0 };
+  return violation(0);
 };
 
 /**
@@ -66,14 +82,10 @@ export const walkEpt = (
  * not for the load of PDPTE registers; bit 8: the access was to the translated address itself.
  */
 export const violationQualification = (
-  access: PagingAccess,
-  permissions: number,
+  { access, permissions }: EptViolation,
+  hasLinear: boolean,
   forTable: boolean,
-  hasLinear = true,
-): number =>
-  (access.write ? 2 : access.execute ? 4 : 1) |
-  (permissions << 3) |
-  (hasLinear ? 0x80 | (forTable ? 0 : 0x100) : 0);
+): number => access | (permissions << 3) | (hasLinear ? 0x80 | (forTable ? 0 : 0x100) : 0);
 
 const frameBase = (low: number, high: number): number =>
   (high & 0x000f_ffff) * 2 ** 32 + ((low & 0xffff_f000) >>> 0);

@@ -71,6 +71,10 @@ const destination = <V>(
     : [number(s, MEMORY_DESTINATION), ...memory, number(s, 16)];
 };
 
+/** Register, segment, offset of a 16-bit source that is read after the privilege check. */
+const source = <V>(s: Semantics<V>, operand: Operand | undefined): readonly V[] | undefined =>
+  destination(s, operand)?.slice(0, 3);
+
 const wordOf = <V>(s: Semantics<V>, operand: Operand | undefined): V =>
   operand === undefined ? number(s, 0) : s.zeroExtend(s.read(operand, 16), 64);
 
@@ -94,9 +98,8 @@ const taskOrLocalTable = (mnemonic: string, table: 0 | 1, loads: boolean): Instr
     `${loads ? 'Load' : 'Store'} ${table === 0 ? 'Local Descriptor Table' : 'Task'} Register`,
     loads ? 'loadTaskOrLocalTable' : 'storeTaskOrLocalTable',
     (s, [operand]) => {
-      if (loads) return [number(s, table), wordOf(s, operand)];
-      const to = destination(s, operand);
-      return to && [number(s, table), ...to];
+      const where = loads ? source(s, operand) : destination(s, operand);
+      return where && [number(s, table), ...where];
     },
     control('If "descriptor-table exiting" is set.'),
   );
@@ -306,7 +309,7 @@ export const system: readonly Instruction[] = [
     'lmsw',
     'Load Machine Status Word',
     'lmsw',
-    (s, [source]) => [wordOf(s, source)],
+    (s, [operand]) => source(s, operand),
     control('As MOV to CR0.'),
   ),
   operation('smsw', 'Store Machine Status Word', 'smsw', (s, [to]) => destination(s, to)),

@@ -28,7 +28,7 @@ const DIRECTION_FLAG = 0x400n;
 const TYPE_32BIT_TSS = 9;
 
 /** #GP(0) or another fault if the ports are denied; undefined if they are not. */
-const refusalOf = (cpu: Cpu, port: number, width: number): Outcome | undefined => {
+export const portRefusal = (cpu: Cpu, port: number, width: number): Outcome | undefined => {
   const iopl = Number((quad(cpu, state.RFLAGS_REST) >> 12n) & 3n);
   if (cplOf(cpu) <= iopl || (word(cpu, state.CR0) & 1) === 0) return undefined;
   const access = word(cpu, state.segmentAccess(state.TR));
@@ -53,7 +53,7 @@ const portOf = (cpu: Cpu): number => word(cpu, RDX) & 0xffff;
 
 export const portIn: Operation = (cpu, args) => {
   const width = numberAt(args, 1);
-  const refusal = refusalOf(cpu, numberAt(args, 0), width);
+  const refusal = portRefusal(cpu, numberAt(args, 0), width);
   if (refusal !== undefined) return refusal;
   const slot = state.registerSlot(0);
   const kept = width === 32 ? 0n : quad(cpu, slot) & ~nothing(width);
@@ -62,7 +62,7 @@ export const portIn: Operation = (cpu, args) => {
 };
 
 export const portOut: Operation = (cpu, args) =>
-  refusalOf(cpu, numberAt(args, 0), numberAt(args, 1)) ?? OUTCOME.next;
+  portRefusal(cpu, numberAt(args, 0), numberAt(args, 1)) ?? OUTCOME.next;
 
 /** One iteration; RIP stays at the instruction while more are to come. */
 const iterate = (
@@ -92,7 +92,7 @@ const iterate = (
 export const portInString: Operation = (cpu, args) => {
   const width = numberAt(args, 0);
   return (
-    refusalOf(cpu, portOf(cpu), width) ??
+    portRefusal(cpu, portOf(cpu), width) ??
     iterate(cpu, RDI, width, numberAt(args, 1), numberAt(args, 2) === 1, (offset) => {
       const linear = linearOf(cpu, state.ES, offset, width / 8, true);
       if (linear === undefined) return OUTCOME.fault;
@@ -104,7 +104,7 @@ export const portInString: Operation = (cpu, args) => {
 export const portOutString: Operation = (cpu, args) => {
   const width = numberAt(args, 0);
   return (
-    refusalOf(cpu, portOf(cpu), width) ??
+    portRefusal(cpu, portOf(cpu), width) ??
     iterate(cpu, RSI, width, numberAt(args, 1), numberAt(args, 2) === 1, (offset) => {
       const linear = linearOf(cpu, numberAt(args, 3), offset, width / 8, false);
       if (linear === undefined) return OUTCOME.fault;

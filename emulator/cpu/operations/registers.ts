@@ -16,7 +16,7 @@ import { msrOf, readTimeStamp } from '../msrs.ts';
 import type { PagingAccess } from '../paging.ts';
 import { OUTCOME, type Outcome } from '../processor.ts';
 import * as state from '../state.ts';
-import { numberAt, type Operation } from './operation.ts';
+import { numberAt, type Operation, readWordSource } from './operation.ts';
 
 const CR0_PE = 1n;
 const CR0_NW = 1n << 29n;
@@ -163,8 +163,10 @@ export const clts: Operation = (cpu) => {
 
 export const lmsw: Operation = (cpu, args) => {
   if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  const source = readWordSource(cpu, args, 0);
+  if ('failure' in source) return source.failure;
   const old = quad(cpu, state.CR0);
-  const low = (args[0] ?? 0n) & 15n;
+  const low = BigInt(source.value & 15);
   const wanted = (old & ~14n) | low | (old & CR0_PE);
   const value = cpu.nonRoot?.writeControlRegister(0, old, wanted) ?? wanted;
   return finish(cpu, setCr0(cpu, value));
@@ -234,6 +236,7 @@ export const rdtsc: Operation = (cpu) => {
 };
 
 export const rdtscp: Operation = (cpu, args) => {
+  if (cpu.nonRoot?.disables?.('rdtscp') === true) return raise(cpu, 'UD');
   const outcome = rdtsc(cpu, args);
   if (outcome === OUTCOME.next) setQuad(cpu, ECX, quad(cpu, state.TSC_AUX) & 0xffff_ffffn);
   return outcome;

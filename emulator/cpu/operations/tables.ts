@@ -1,5 +1,6 @@
 /** Descriptor-table registers, LTR and LLDT. SDM Vol. 3A 2.4, 7.2.4; Vol. 2A LGDT/LIDT, LTR. */
 import {
+  type Cpu,
   cplOf,
   dataAccess,
   is64Bit,
@@ -15,7 +16,12 @@ import {
 import { OUTCOME } from '../processor.ts';
 import { clearSegment, isPresent, linearOf, readDescriptor, setSegment } from '../segmentation.ts';
 import * as state from '../state.ts';
-import { numberAt, type Operation } from './operation.ts';
+import { numberAt, type Operation, readWordSource } from './operation.ts';
+
+/** With CR4.UMIP set only level 0 may store system registers: SDM Vol. 3A 2.5. */
+const CR4_UMIP = 1 << 11;
+const isHidden = (cpu: Cpu): boolean => (word(cpu, state.CR4) & CR4_UMIP) !== 0 && cplOf(cpu) !== 0;
+const isProtected = (cpu: Cpu): boolean => (word(cpu, state.CR0) & 1) !== 0;
 
 const baseSlot = (table: number): number => (table === 0 ? state.GDTR_BASE : state.IDTR_BASE);
 const limitSlot = (table: number): number => (table === 0 ? state.GDTR_LIMIT : state.IDTR_LIMIT);
@@ -35,6 +41,7 @@ export const loadDescriptorTable: Operation = (cpu, args) => {
 };
 
 export const storeDescriptorTable: Operation = (cpu, args) => {
+  if (isHidden(cpu)) return raise(cpu, 'GP', 0);
   const table = numberAt(args, 0);
   const bytes = is64Bit(cpu) ? 10 : 6;
   const linear = linearOf(cpu, numberAt(args, 1), args[2] ?? 0n, bytes, true);
@@ -49,9 +56,12 @@ const AVAILABLE_TSS = 9;
 const BUSY = 2;
 
 export const loadTaskOrLocalTable: Operation = (cpu, args) => {
+  if (!isProtected(cpu)) return raise(cpu, 'UD');
   if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
   const isTask = numberAt(args, 0) === 1;
-  const selector = numberAt(args, 1);
+  const source = readWordSource(cpu, args, 1);
+  if ('failure' in source) return source.failure;
+  const selector = source.value;
   const code = selector & 0xfffc;
   if (code === 0) {
     if (isTask) return raise(cpu, 'GP', 0);
@@ -76,6 +86,8 @@ export const loadTaskOrLocalTable: Operation = (cpu, args) => {
 };
 
 export const storeTaskOrLocalTable: Operation = (cpu, args) => {
+  if (!isProtected(cpu)) return raise(cpu, 'UD');
+  if (isHidden(cpu)) return raise(cpu, 'GP', 0);
   const segment = numberAt(args, 0) === 1 ? state.TR : state.LDTR;
   const selector = BigInt(word(cpu, state.segmentSelector(segment)));
   const register = numberAt(args, 1);
