@@ -155,8 +155,22 @@ export const setCodeSegment = (cpu: Cpu, descriptor: Descriptor, cpl: number): v
   updateMode(cpu);
 };
 
-const isCanonical = (linear: bigint): boolean =>
+export const isCanonical = (linear: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
+
+/** Whether a segment's limit allows the bytes: data segments may expand down. */
+export const isWithinLimit = (
+  access: number,
+  limit: number,
+  offset: bigint,
+  bytes: number,
+): boolean => {
+  const last = offset + BigInt(bytes - 1);
+  const bound = BigInt(limit >>> 0);
+  const isExpandDown = (access & (TYPE_CODE | TYPE_CONFORMING)) === TYPE_CONFORMING;
+  const top = (access & DEFAULT_BIG) !== 0 ? 0xffff_ffffn : 0xffffn;
+  return isExpandDown ? offset > bound && last <= top : last <= bound;
+};
 
 /**
  * The linear address of a data access; undefined if it faults, which is then pending.
@@ -180,12 +194,8 @@ export const linearOf = (
     return undefined;
   }
   const access = word(cpu, state.segmentAccess(segment));
-  const limit = BigInt(word(cpu, state.segmentLimit(segment)) >>> 0);
-  const last = offset + BigInt(bytes - 1);
+  const isInside = isWithinLimit(access, word(cpu, state.segmentLimit(segment)), offset, bytes);
   const isData = (access & TYPE_CODE) === 0;
-  const isExpandDown = isData && (access & TYPE_CONFORMING) !== 0;
-  const top = (access & DEFAULT_BIG) !== 0 ? 0xffff_ffffn : 0xffffn;
-  const isInside = isExpandDown ? offset > limit && last <= top : last <= limit;
   const isWritable = isData && (access & TYPE_WRITABLE) !== 0;
   const isReadable = isData || (access & TYPE_WRITABLE) !== 0;
   if ((access & UNUSABLE) !== 0 || !isInside || (write ? !isWritable : !isReadable)) {

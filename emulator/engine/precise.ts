@@ -29,7 +29,7 @@ import {
   word,
   writeLinear,
 } from '../cpu/cpu.ts';
-import { deliverEvent, deliverPendingFault, EVENT_TYPE } from '../cpu/exceptions.ts';
+import { deliverPendingDebug, deliverPendingFault } from '../cpu/exceptions.ts';
 import { operationOf } from '../cpu/operations/catalog.ts';
 import { linearNumber, type PagingAccess } from '../cpu/paging.ts';
 import { OUTCOME, type Outcome } from '../cpu/processor.ts';
@@ -41,8 +41,11 @@ import type { OperationPlan } from './operation-plan.ts';
 export type StepResult = 'retired' | 'unfinished' | 'delivered' | 'exit' | 'halted' | 'shutdown';
 
 const RFLAGS_TF = 0x100;
+const RFLAGS_RF = 0x1_0000;
+const BLOCKED_BY_MOV_SS = 2;
 const DIRECTION_FLAG = 0x400n;
-const DR6_SINGLE_STEP = 0x4000n;
+/** In DR6, and in the pending debug exceptions. */
+const DEBUG_SINGLE_STEP = 0x4000n;
 const PAGE_BYTES = 4096;
 const CACHE_ENTRIES = 65_536;
 const FETCH: PagingAccess = { write: false, execute: true, user: false };
@@ -172,6 +175,9 @@ export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
         if (blocking !== 0) {
           setWord(cpu, state.INTERRUPTIBILITY, word(cpu, state.INTERRUPTIBILITY) & ~blocking);
         }
+        clearResumeFlag(cpu, fetched);
+        // A load of SS inhibits debug exceptions until the next instruction has completed.
+        if ((word(cpu, state.INTERRUPTIBILITY) & BLOCKED_BY_MOV_SS) !== 0) return 'retired';
         return traps ? singleStepTrap(cpu) : 'retired';
     }
   };
@@ -181,13 +187,19 @@ export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
 const stepOf = (outcome: Outcome): StepResult =>
   outcome === OUTCOME.exit ? 'exit' : outcome === OUTCOME.shutdown ? 'shutdown' : 'delivered';
 
+/** An instruction that completes clears RF, but for IRET, which loads it. SDM Vol. 3B 17.3.1.1. */
+const clearResumeFlag = (cpu: Cpu, instruction: DecodedInstruction | Outcome): void => {
+  const rest = word(cpu, state.RFLAGS_REST);
+  if ((rest & RFLAGS_RF) === 0 || typeof instruction !== 'object') return;
+  if (instruction.definition?.mnemonic === 'iret') return;
+  setWord(cpu, state.RFLAGS_REST, rest & ~RFLAGS_RF);
+};
+
 /** The instruction began with TF set: a debug trap follows it. SDM Vol. 3B 17.3.1.4. */
 const singleStepTrap = (cpu: Cpu): StepResult => {
-  setQuad(cpu, state.DR6, quad(cpu, state.DR6) | DR6_SINGLE_STEP);
-  const DB = 1;
-  if (cpu.nonRoot?.interceptsException(DB, undefined) === true) return 'exit';
-  const event = { vector: DB, type: EVENT_TYPE.hardwareException, errorCode: undefined };
-  const outcome = deliverEvent(cpu, event);
+  setQuad(cpu, state.PENDING_DEBUG, quad(cpu, state.PENDING_DEBUG) | DEBUG_SINGLE_STEP);
+  if (cpu.nonRoot?.defersDebugTrap?.() === true) return 'retired';
+  const outcome = deliverPendingDebug(cpu);
   return outcome === OUTCOME.jumped ? 'retired' : stepOf(outcome);
 };
 

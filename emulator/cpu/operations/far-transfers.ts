@@ -7,9 +7,7 @@
 import {
   type Cpu,
   cplOf,
-  dataAccess,
   type Failure,
-  is64Bit,
   isLongMode,
   quad,
   raise,
@@ -18,14 +16,14 @@ import {
   setQuad,
   setWord,
   word,
-  writeLinear,
 } from '../cpu.ts';
-import { dropInnerSegments, returnStack } from '../exceptions.ts';
+import { dropInnerSegments, returnStack, setReturnedPointer } from '../interrupt-return.ts';
 import { OUTCOME, type Outcome } from '../processor.ts';
 import {
   clearSegment,
   type Descriptor,
   dplOf,
+  isCanonical,
   isCode,
   isConforming,
   isPresent,
@@ -33,6 +31,7 @@ import {
   setCodeSegment,
   setSegment,
 } from '../segmentation.ts';
+import { currentStack, innerStack, peekStack, pushAll, setStackPointer } from '../stacks.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation } from './operation.ts';
 
@@ -42,10 +41,6 @@ const CALL_GATE_16 = 4;
 const CALL_GATE = 12;
 const LONG = 0x2000;
 const LONG_AND_BIG = 0x6000;
-const STACK_BIG = 0x4000;
-
-const isCanonical = (value: bigint): boolean =>
-  BigInt.asUintN(64, BigInt.asIntN(48, value)) === value;
 
 /** Where a far jump or call goes. */
 interface Target {
@@ -143,77 +138,10 @@ export const farJump: Operation = (cpu, args) => {
   return 'failure' in target ? target.failure : enter(cpu, target);
 };
 
-/** A stack to push on: its base and pointer, and the descriptor if it is a new one. */
-interface Stack {
-  readonly base: bigint;
-  readonly top: bigint;
-  readonly pointerWidth: number;
-  readonly descriptor: Descriptor | undefined;
-}
-
-const currentStack = (cpu: Cpu): Stack => {
-  if (is64Bit(cpu))
-    return { base: 0n, top: quad(cpu, RSP), pointerWidth: 64, descriptor: undefined };
-  const isBig = (word(cpu, state.segmentAccess(state.SS)) & STACK_BIG) !== 0;
-  const pointerWidth = isBig ? 32 : 16;
-  const top = BigInt.asUintN(pointerWidth, quad(cpu, RSP));
-  return { base: quad(cpu, state.segmentBase(state.SS)), top, pointerWidth, descriptor: undefined };
-};
-
-/** The stack of an inner level, from the task-state segment. */
-const innerStack = (cpu: Cpu, level: number): Stack | { failure: Outcome } => {
-  const isLong = isLongMode(cpu);
-  const offset = 4 + level * 8;
-  const task = word(cpu, state.segmentSelector(state.TR));
-  if (offset + 7 > word(cpu, state.segmentLimit(state.TR)) >>> 0) return refuse(cpu, task, 'TS');
-  const at = quad(cpu, state.segmentBase(state.TR)) + BigInt(offset);
-  const found = readLinear(cpu, at, 8, SYSTEM_READ);
-  if ('failure' in found) return found;
-  if (isLong) return { base: 0n, top: found.value, pointerWidth: 64, descriptor: undefined };
-  const selector = Number((found.value >> 32n) & 0xffffn);
-  const descriptor = readDescriptor(cpu, selector, 'TS');
-  if ('failure' in descriptor) return descriptor;
-  const isWritable = (descriptor.access & 0x1a) === 0x12;
-  if ((selector & 3) !== level || dplOf(descriptor) !== level || !isWritable) {
-    return refuse(cpu, selector, 'TS');
-  }
-  if (!isPresent(descriptor)) return { failure: raise(cpu, 'SS', selector & 0xfffc) };
-  const pointerWidth = (descriptor.access & STACK_BIG) !== 0 ? 32 : 16;
-  const top = BigInt.asUintN(pointerWidth, found.value & 0xffff_ffffn);
-  return { base: descriptor.base, top, pointerWidth, descriptor };
-};
-
-/** Pushes the values, the first one first; the new stack pointer. */
-const pushAll = (
-  cpu: Cpu,
-  { base, top, pointerWidth }: Stack,
-  width: number,
-  values: readonly bigint[],
-  user: boolean,
-): bigint | { failure: Failure } => {
-  const bytes = width / 8;
-  let at = top;
-  for (const value of values) {
-    at = BigInt.asUintN(pointerWidth, at - BigInt(bytes));
-    const linear = BigInt.asUintN(pointerWidth === 64 ? 64 : 32, base + at);
-    const access = { write: true, execute: false, user };
-    const failure = writeLinear(cpu, linear, bytes, BigInt.asUintN(width, value), access);
-    if (failure !== undefined) return { failure };
-  }
-  return at;
-};
-
 /** The parameters on the outer stack, in the order in which they are pushed again. */
 const parametersOf = (cpu: Cpu, count: number, width: number): bigint[] | { failure: Failure } => {
-  const { base, top } = currentStack(cpu);
-  const values: bigint[] = [];
-  for (let i = count - 1; i >= 0; i -= 1) {
-    const linear = BigInt.asUintN(32, base + top + BigInt((i * width) / 8));
-    const found = readLinear(cpu, linear, width / 8, dataAccess(cpu, false));
-    if ('failure' in found) return found;
-    values.push(found.value);
-  }
-  return values;
+  const found = peekStack(cpu, currentStack(cpu), 0n, width, count);
+  return 'failure' in found ? found : found.values.reverse();
 };
 
 export const farCall: Operation = (cpu, args) => {
@@ -233,52 +161,44 @@ export const farCall: Operation = (cpu, args) => {
   const outcome = enter(cpu, target);
   if (isInner && stack.descriptor === undefined) clearSegment(cpu, state.SS, level);
   if (stack.descriptor !== undefined) setSegment(cpu, state.SS, stack.descriptor);
-  const kept = stack.pointerWidth === 16 ? quad(cpu, RSP) & ~0xffffn : 0n;
-  setQuad(cpu, RSP, kept | at);
+  setStackPointer(cpu, stack.pointerWidth, at);
   return outcome;
 };
 
 /** RETF to the same or an outer level, which also pops the outer stack pointer. */
 export const farReturn: Operation = (cpu, args) => {
   const release = args[0] ?? 0n;
-  const bytes = numberAt(args, 1) / 8;
+  const width = numberAt(args, 1);
   const stack = currentStack(cpu);
-  const pointer = (distance: bigint) => BigInt.asUintN(stack.pointerWidth, stack.top + distance);
-  const pop = (distance: bigint) => {
-    const linear = stack.base + pointer(distance);
-    const cut = BigInt.asUintN(stack.pointerWidth === 64 ? 64 : 32, linear);
-    return readLinear(cpu, cut, bytes, dataAccess(cpu, false));
-  };
-  const size = BigInt(bytes);
-  const offset = pop(0n);
-  if ('failure' in offset) return offset.failure;
-  const selector = pop(size);
-  if ('failure' in selector) return selector.failure;
-  const number = Number(selector.value & 0xffffn);
+  const frameBytes = BigInt((2 * width) / 8) + release;
+  const frame = peekStack(cpu, stack, 0n, width, 2);
+  if ('failure' in frame) return frame.failure;
+  const [offset = 0n, selector = 0n] = frame.values;
+  const number = Number(selector & 0xffffn);
   const level = number & 3;
   const cpl = cplOf(cpu);
   if ((number & 0xfffc) === 0) return raise(cpu, 'GP', 0);
   const code = readDescriptor(cpu, number, 'GP');
   if ('failure' in code) return code.failure;
   const wrongLevel = isConforming(code) ? dplOf(code) > level : dplOf(code) !== level;
-  if (level < cpl || !isCode(code) || wrongLevel) return raise(cpu, 'GP', number & 0xfffc);
+  const wrongSize = isLongMode(cpu) && (code.access & LONG_AND_BIG) === LONG_AND_BIG;
+  if (level < cpl || !isCode(code) || wrongLevel || wrongSize) {
+    return raise(cpu, 'GP', number & 0xfffc);
+  }
   if (!isPresent(code)) return raise(cpu, 'NP', number & 0xfffc);
-  const target = checkOffset(cpu, { code, offset: offset.value, level, width: 0, parameters: 0 });
+  const target = checkOffset(cpu, { code, offset, level, width: 0, parameters: 0 });
   if ('failure' in target) return target.failure;
   if (level === cpl) {
-    const kept = stack.pointerWidth === 16 ? quad(cpu, RSP) & ~0xffffn : 0n;
-    setQuad(cpu, RSP, kept | pointer(2n * size + release));
+    setStackPointer(cpu, stack.pointerWidth, stack.top + frameBytes);
     return enter(cpu, target);
   }
-  const outerPointer = pop(2n * size + release);
-  if ('failure' in outerPointer) return outerPointer.failure;
-  const outerSelector = pop(3n * size + release);
-  if ('failure' in outerSelector) return outerSelector.failure;
-  const failure = returnStack(cpu, Number(outerSelector.value & 0xffffn), level, code.access);
+  const outer = peekStack(cpu, stack, frameBytes, width, 2);
+  if ('failure' in outer) return outer.failure;
+  const [outerPointer = 0n, outerSelector = 0n] = outer.values;
+  const failure = returnStack(cpu, Number(outerSelector & 0xffffn), level, code.access);
   if (failure !== undefined) return failure;
   const outcome = enter(cpu, target);
-  const outerWidth = word(cpu, state.CODE_WIDTH) === 64 ? 64 : 32;
-  setQuad(cpu, RSP, BigInt.asUintN(outerWidth, outerPointer.value + release));
+  setReturnedPointer(cpu, outerPointer + release);
   dropInnerSegments(cpu, level);
   return outcome;
 };

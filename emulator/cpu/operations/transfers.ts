@@ -1,16 +1,15 @@
 /** Segment loads, software interrupts, SYSCALL and SYSRET. SDM Vol. 2A and 2B; Vol. 3A 5.8.8. */
 import { INTERRUPT_KIND } from '../../../isa/index.ts';
 import { type Cpu, cplOf, is64Bit, quad, raise, setQuad, setWord, word } from '../cpu.ts';
-import { deliverEvent, EVENT_TYPE, interruptReturn as returnFromInterrupt } from '../exceptions.ts';
+import { deliverEvent, EVENT_TYPE } from '../exceptions.ts';
+import { interruptReturn as returnFromInterrupt } from '../interrupt-return.ts';
 import { OUTCOME, type Outcome } from '../processor.ts';
 import { readRflagsOf, writeRflagsOf } from '../rflags.ts';
-import { loadSegment as load } from '../segmentation.ts';
+import { isCanonical, loadSegment as load } from '../segmentation.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation } from './operation.ts';
 
 const RSP = state.registerSlot(4);
-const isCanonical = (value: bigint): boolean =>
-  BigInt.asUintN(64, BigInt.asIntN(48, value)) === value;
 
 export const loadSegment: Operation = (cpu, args) => {
   const segment = numberAt(args, 0);
@@ -48,9 +47,8 @@ export const interrupt: Operation = (cpu, args) => {
       : isException
         ? EVENT_TYPE.softwareException
         : EVENT_TYPE.softwareInterrupt;
-  if (kind !== INTERRUPT_KIND.int && cpu.nonRoot?.interceptsException(vector, undefined) === true) {
-    return OUTCOME.exit;
-  }
+  const isIntercepted = () => cpu.nonRoot?.interceptsException(vector, undefined, type) === true;
+  if (kind !== INTERRUPT_KIND.int && isIntercepted()) return OUTCOME.exit;
   return deliverEvent(cpu, { vector, type, errorCode: undefined });
 };
 
