@@ -5,8 +5,8 @@
  * that is returned to is no code of this machine.
  */
 import type { Cpu } from './cpu/cpu.ts';
-import { quad, setWord, word } from './cpu/cpu.ts';
-import { deliverEvent } from './cpu/exceptions.ts';
+import { quad, setQuad, setWord, word } from './cpu/cpu.ts';
+import { deliverEvent, deliverPendingDebug } from './cpu/exceptions.ts';
 import { linearOfNumber, noSecondStage } from './cpu/paging.ts';
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
@@ -25,11 +25,10 @@ import { vmcsEncodingOf } from './vmx/vmcs-fields.ts';
 const INJECTION = vmcsEncodingOf('ENTRY_INTERRUPTION_INFORMATION');
 const INJECTION_CODE = vmcsEncodingOf('ENTRY_EXCEPTION_ERROR_CODE');
 const INJECTION_LENGTH = vmcsEncodingOf('ENTRY_INSTRUCTION_LENGTH');
-const PRIMARY = vmcsEncodingOf('PRIMARY_PROCESSOR_BASED_CONTROLS');
 const VALID = 1n << 31n;
 const HAS_CODE = 1n << 11n;
-const WINDOW_EXITING = 4n;
-const RFLAGS_IF = 0x200;
+const EVENT_TYPE_BITS = 0x700n;
+const OTHER_EVENT = 0x700n;
 const CPUID_EXIT = 10;
 const CPUID_BYTES = 2;
 /** Halves of guest state that the checks of VM entry look at, or that entry derives the mode from. */
@@ -62,6 +61,8 @@ export const createGuestProcessor = (
   const atEntry = new Int32Array(CHECKED.length);
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
+  /** The VMX-preemption timer starts with the next run, when the time is known. */
+  let timerIsDue = false;
   let stopIsDue = false;
   const watches = createWatches(memory);
   const cpu: Cpu = {
@@ -82,7 +83,7 @@ export const createGuestProcessor = (
   const enter = (vmcs: number, isChecked: boolean): string | undefined => {
     if (isChecked && guest !== undefined && isAsAtEntry()) {
       setWord(cpu, state.VMX_MODE, 2);
-      exitIsDue = inject(guest);
+      exitIsDue = begin(guest);
       return undefined;
     }
     const operation = createGuestOperation(cpu, vmcs as Maddr);
@@ -106,7 +107,7 @@ export const createGuestProcessor = (
     setWord(cpu, state.VMX_MODE, 2);
     setWord(cpu, state.CPL, (word(cpu, state.segmentAccess(state.SS)) >> 5) & 3);
     updateMode(cpu);
-    exitIsDue = inject(operation);
+    exitIsDue = begin(operation);
     return undefined;
   };
 
@@ -118,11 +119,24 @@ export const createGuestProcessor = (
     return true;
   };
 
-  /** Delivers the event of the VM-entry controls; true if that made a VM exit. */
-  const inject = (operation: GuestOperation): boolean => {
+  const now = (): number => tscAtStart + engine.retired;
+
+  /** The last part of VM entry, events; true if that made a VM exit. */
+  const begin = (operation: GuestOperation): boolean => {
+    timerIsDue = true;
     const information = operation.read(INJECTION);
-    if ((information & VALID) === 0n) return false;
+    if ((information & VALID) === 0n) return deliverPendingDebug(cpu) === OUTCOME.exit;
+    setQuad(cpu, state.PENDING_DEBUG, 0n);
+    return inject(operation, information) || operation.boundary.exitsAfter();
+  };
+
+  /** Delivers the event of the VM-entry controls; true if that made a VM exit. */
+  const inject = (operation: GuestOperation, information: bigint): boolean => {
     operation.write(INJECTION, information & ~VALID);
+    if ((information & EVENT_TYPE_BITS) === OTHER_EVENT) {
+      operation.exit('MONITOR_TRAP_FLAG');
+      return true;
+    }
     if (watches.isActive) watches.begin(quad(cpu, state.RIP));
     cpu.instructionLength = Number(operation.read(INJECTION_LENGTH));
     const outcome = deliverEvent(cpu, {
@@ -133,12 +147,6 @@ export const createGuestProcessor = (
     });
     return outcome === OUTCOME.exit;
   };
-
-  /** An exit for an open interrupt window comes before the next instruction. */
-  const windowIsOpen = (operation: GuestOperation): boolean =>
-    (word(cpu, state.RFLAGS_REST) & RFLAGS_IF) !== 0 &&
-    (operation.read(PRIMARY) & WINDOW_EXITING) !== 0n &&
-    (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
 
   /** A CPUID whose VM exit is handled at once. */
   const passCpuid = (operation: GuestOperation): boolean => {
@@ -151,6 +159,7 @@ export const createGuestProcessor = (
 
   const leave = (): EngineStop => {
     exitIsDue = false;
+    guest?.boundary.leave(now());
     watches.dropUnfinished();
     setWord(cpu, state.VMX_MODE, 1);
     return 'exit';
@@ -159,6 +168,9 @@ export const createGuestProcessor = (
   const run = (budget: number, ignoresBreakpoint: boolean): EngineStop => {
     engine.begin();
     if (guest === undefined) throw new Error('No guest has been entered.');
+    const { boundary } = guest;
+    if (timerIsDue) boundary.enter(now());
+    timerIsDue = false;
     if (exitIsDue) return leave();
     let isFirst = ignoresBreakpoint;
     let iterations = 0;
@@ -166,16 +178,15 @@ export const createGuestProcessor = (
     let deliveries = 0;
     while (engine.retired + deliveries < budget) {
       if (watches.isPending) return 'stop';
-      if (windowIsOpen(guest)) {
-        cpu.instructionLength = 0;
-        guest.exit('INTERRUPT_WINDOW');
-        return leave();
-      }
+      if (boundary.exitsBefore(now())) return leave();
       if (breakpoints.size > 0 && !isFirst && breakpoints.has(quad(cpu, state.RIP))) {
         return 'breakpoint';
       }
       const before = engine.retired;
-      let result = engine.advance(budget - before - deliveries);
+      const rest = budget - before - deliveries;
+      let result = engine.advance(
+        boundary.watchesEach ? 1 : Math.min(rest, boundary.remaining(now())),
+      );
       if (result === 'cpuid') result = passCpuid(guest) ? 'retired' : engine.finishCpuid();
       if (engine.retired > before) isFirst = false;
       switch (result) {
@@ -202,7 +213,9 @@ export const createGuestProcessor = (
         default:
           return result;
       }
+      if (boundary.exitsAfter()) return leave();
     }
+    boundary.leave(now());
     return 'budget';
   };
 

@@ -30,6 +30,7 @@ export interface Engine
 }
 
 const RFLAGS_TF = 0x100;
+const RFLAGS_RF = 0x1_0000;
 
 /** Whether nothing but the plain execution of instructions is to be done. */
 const mayRunFast = (cpu: Cpu): boolean =>
@@ -37,6 +38,12 @@ const mayRunFast = (cpu: Cpu): boolean =>
   word(cpu, state.ACTIVITY) === 0 &&
   (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
   (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
+
+/** An instruction that completes clears RF; one that faults or exits saves it as set anyway. */
+const clearResumeFlag = (cpu: Cpu): void => {
+  const rest = word(cpu, state.RFLAGS_REST);
+  if ((rest & RFLAGS_RF) !== 0) setWord(cpu, state.RFLAGS_REST, rest & ~RFLAGS_RF);
+};
 
 /** RIP goes on behind an instruction of 64-bit mode. */
 const advanceRip = (cpu: Cpu, lengthBytes: number): void => {
@@ -99,6 +106,7 @@ export const createFastEngine = (cpu: Cpu): Engine => {
   };
   const advance = (limit: number): Advance => {
     if (!mayRunFast(cpu)) return step();
+    clearResumeFlag(cpu);
     const count = fast.run(limit);
     retired += count;
     if (count === limit) return 'ran';

@@ -8,6 +8,7 @@ import { quad } from '../cpu/cpu.ts';
 import { linearOfNumber, type SecondStage } from '../cpu/paging.ts';
 import * as state from '../cpu/state.ts';
 import type { Maddr } from '../memory/addresses.ts';
+import { type BoundaryExits, createBoundaryExits } from './boundary-exits.ts';
 import { violationQualification, walkEpt } from './ept.ts';
 import { createOperationExits } from './operation-exits.ts';
 import { createVmcsAccess, type VmcsAccess } from './vmcs-access.ts';
@@ -38,6 +39,7 @@ const PF = 14;
 const HARDWARE_EXCEPTION = 3;
 
 export interface GuestOperation extends VmcsAccess {
+  readonly boundary: BoundaryExits;
   readonly nonRoot: NonRoot;
   readonly stage: SecondStage;
 }
@@ -121,5 +123,5 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       return (old & mask) | (value & ~mask);
     },
   };
-  return { ...vmcs, nonRoot, stage };
+  return { ...vmcs, nonRoot, stage, boundary: createBoundaryExits(cpu, region, vmcs) };
 };
