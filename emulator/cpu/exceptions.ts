@@ -33,7 +33,7 @@ import {
   setCodeSegment,
   setSegment,
 } from './segmentation.ts';
-import { currentStack, innerStack, pushAll, setStackPointer } from './stacks.ts';
+import { alignedStack, currentStack, innerStack, pushAll, setStackPointer } from './stacks.ts';
 import * as state from './state.ts';
 
 /** How an event came about; the numbers are those of interruption information. */
@@ -143,7 +143,7 @@ const deliver = (cpu: Cpu, event: DeliveredEvent): Outcome => {
   const hasCode = event.errorCode === undefined ? 0 : INFORMATION_HAS_CODE;
   cpu.delivering = (INFORMATION_VALID | hasCode | (event.type << 8) | event.vector) >>> 0;
   cpu.deliveringErrorCode = event.errorCode ?? 0;
-  cpu.deliveringResumes = (imageOf(cpu, event) & RFLAGS_RF) !== 0n;
+  cpu.deliveringResumes = event.resumes ?? (!isSoftware(event) && hasResumeFlag(cpu));
   const gate = readGate(cpu, event);
   if ('failure' in gate) return gate.failure;
   if ((gate.selector & 0xfffc) === 0) return raise(cpu, 'GP', 0);
@@ -227,6 +227,9 @@ const readGate = (cpu: Cpu, event: DeliveredEvent): Gate | { failure: Outcome } 
 const returnAddress = (cpu: Cpu, event: DeliveredEvent): bigint =>
   quad(cpu, state.RIP) + BigInt(isSoftware(event) ? cpu.instructionLength : 0);
 
+const hasResumeFlag = (cpu: Cpu): boolean =>
+  (word(cpu, state.RFLAGS_REST) & Number(RFLAGS_RF)) !== 0;
+
 /** RFLAGS that the frame holds; SDM Vol. 3B 17.3.1.1 "Instruction-Breakpoint Exception Condition". */
 const imageOf = (cpu: Cpu, event: DeliveredEvent): bigint => {
   const rflags = readRflagsOf(cpu);
@@ -246,17 +249,15 @@ const pushFrame = (
   const isNew = changes || stackTable !== 0;
   const found = isNew ? innerStack(cpu, target, stackTable) : currentStack(cpu);
   if ('failure' in found) return found.failure;
-  const stack = isLong
-    ? { ...found, base: 0n, pointerWidth: 64 as const, top: found.top & ~15n }
-    : found;
-  const outer = [BigInt(word(cpu, state.segmentSelector(state.SS))), old];
-  const frame = [
-    ...(isLong || changes ? outer : []),
+  const stack = isLong ? alignedStack(found) : found;
+  const frame: bigint[] = [];
+  if (isLong || changes) frame.push(BigInt(word(cpu, state.segmentSelector(state.SS))), old);
+  frame.push(
     imageOf(cpu, event),
     BigInt(word(cpu, state.segmentSelector(state.CS))),
     returnAddress(cpu, event),
-    ...(event.errorCode === undefined ? [] : [BigInt(event.errorCode)]),
-  ];
+  );
+  if (event.errorCode !== undefined) frame.push(BigInt(event.errorCode));
   const at = pushAll(cpu, stack, width, frame, target === 3);
   if (typeof at !== 'bigint') return at.failure;
   if (changes) loadInnerStack(cpu, target, stack.descriptor);

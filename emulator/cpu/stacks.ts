@@ -45,13 +45,21 @@ export interface Stack {
   readonly descriptor: Descriptor | undefined;
 }
 
-const FLAT = { base: 0n, access: 0, limit: 0, pointerWidth: 64, descriptor: undefined } as const;
+/** A stack of 64-bit mode. */
+const flatStack = (top: bigint): Stack => ({
+  base: 0n,
+  top,
+  pointerWidth: 64,
+  access: 0,
+  limit: 0,
+  descriptor: undefined,
+});
 
 const widthOf = (access: number): 16 | 32 => ((access & STACK_BIG) !== 0 ? 32 : 16);
 
 /** The running stack. */
 export const currentStack = (cpu: Cpu): Stack => {
-  if (is64Bit(cpu)) return { ...FLAT, top: quad(cpu, RSP) };
+  if (is64Bit(cpu)) return flatStack(quad(cpu, RSP));
   const access = word(cpu, state.segmentAccess(state.SS));
   const pointerWidth = widthOf(access);
   return {
@@ -82,7 +90,7 @@ export const innerStack = (cpu: Cpu, level: number, tableEntry = 0): Found<Stack
   const at = quad(cpu, state.segmentBase(state.TR)) + BigInt(offset);
   const found = readLinear(cpu, at, last - offset + 1, SYSTEM_READ);
   if ('failure' in found) return found;
-  if (isLong) return { ...FLAT, top: found.value };
+  if (isLong) return flatStack(found.value);
   const pointerBits = isWide ? 32 : 16;
   const selector = Number((found.value >> BigInt(pointerBits)) & 0xffffn);
   if ((selector & 0xfffc) === 0) return refuse(cpu, 'TS', 0);
@@ -99,13 +107,15 @@ export const innerStack = (cpu: Cpu, level: number, tableEntry = 0): Found<Stack
   return { base, top, pointerWidth, access, limit, descriptor };
 };
 
+/** The 16-byte aligned stack on which long mode pushes the frame of an event. */
+export const alignedStack = ({ top }: Stack): Stack => flatStack(top & ~15n);
+
 /** #SS if `bytes` bytes from `offset` on are not within the stack; undefined if they are. */
 const refusalOf = (cpu: Cpu, stack: Stack, offset: bigint, bytes: number): Failure | undefined => {
   const { pointerWidth, access, limit, descriptor } = stack;
-  const last = BigInt.asUintN(64, offset + BigInt(bytes - 1));
   const isInside =
     pointerWidth === 64
-      ? isCanonical(offset) && isCanonical(last)
+      ? isCanonical(offset) && isCanonical(BigInt.asUintN(64, offset + BigInt(bytes - 1)))
       : isWithinLimit(access, limit, offset, bytes);
   return isInside ? undefined : refuse(cpu, 'SS', descriptor?.selector ?? 0).failure;
 };
@@ -121,14 +131,17 @@ export const pushAll = (
   values: readonly bigint[],
   user: boolean,
 ): Found<bigint> => {
-  const bytes = width / 8;
+  const size = BigInt(width / 8);
+  const access = { write: true, execute: false, user };
+  // Most often all fits; where the pointer wraps around, each push is checked on its own.
+  const lowest = BigInt.asUintN(stack.pointerWidth, stack.top - size * BigInt(values.length));
+  const isChecked = refusalOf(cpu, stack, lowest, values.length * (width / 8)) === undefined;
   let at = stack.top;
   for (const value of values) {
-    at = BigInt.asUintN(stack.pointerWidth, at - BigInt(bytes));
-    const access = { write: true, execute: false, user };
+    at = BigInt.asUintN(stack.pointerWidth, at - size);
     const failure =
-      refusalOf(cpu, stack, at, bytes) ??
-      writeLinear(cpu, linearOn(stack, at), bytes, BigInt.asUintN(width, value), access);
+      (isChecked ? undefined : refusalOf(cpu, stack, at, width / 8)) ??
+      writeLinear(cpu, linearOn(stack, at), width / 8, BigInt.asUintN(width, value), access);
     if (failure !== undefined) return { failure };
   }
   return at;
@@ -143,12 +156,15 @@ export const peekStack = (
   count: number,
 ): Found<{ values: bigint[] }> => {
   const bytes = width / 8;
+  const first = BigInt.asUintN(stack.pointerWidth, stack.top + distance);
+  const access = dataAccess(cpu, false);
+  const isChecked = refusalOf(cpu, stack, first, count * bytes) === undefined;
   const values: bigint[] = [];
   for (let index = 0; index < count; index += 1) {
-    const at = BigInt.asUintN(stack.pointerWidth, stack.top + distance + BigInt(index * bytes));
-    const failure = refusalOf(cpu, stack, at, bytes);
+    const at = BigInt.asUintN(stack.pointerWidth, first + BigInt(index * bytes));
+    const failure = isChecked ? undefined : refusalOf(cpu, stack, at, bytes);
     if (failure !== undefined) return { failure };
-    const found = readLinear(cpu, linearOn(stack, at), bytes, dataAccess(cpu, false));
+    const found = readLinear(cpu, linearOn(stack, at), bytes, access);
     if ('failure' in found) return found;
     values.push(found.value);
   }
