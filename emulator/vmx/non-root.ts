@@ -88,7 +88,12 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       if (result.kind === 'violation') {
         const bits = violationQualification(result, linear !== undefined, forTable) | nmiBit();
         const qualification = BigInt(bits);
-        exit('EPT_VIOLATION', { qualification, linear: linear === undefined ? 0n : linearOfNumber(linear), physical: gpa, resume });
+        exit('EPT_VIOLATION', {
+          qualification,
+          linear: linear === undefined ? 0n : linearOfNumber(linear),
+          physical: gpa,
+          resume,
+        });
       } else exit('EPT_MISCONFIGURATION', { physical: gpa, resume });
       return undefined;
     },
