@@ -35,6 +35,7 @@ import {
 } from './segmentation.ts';
 import { alignedStack, currentStack, innerStack, pushAll, setStackPointer } from './stacks.ts';
 import * as state from './state.ts';
+import { deliverUsually } from './usual-interrupts.ts';
 
 /** How an event came about; the numbers are those of interruption information. */
 export const EVENT_TYPE = {
@@ -140,6 +141,10 @@ const isExternal = ({ type }: DeliveredEvent): boolean =>
   type !== EVENT_TYPE.softwareInterrupt && type !== EVENT_TYPE.softwareException;
 
 const deliver = (cpu: Cpu, event: DeliveredEvent): Outcome => {
+  const { vector, type, errorCode = -1, resumes } = event;
+  if (type === EVENT_TYPE.hardwareException && resumes !== undefined) {
+    if (deliverUsually(cpu, vector, errorCode, resumes)) return OUTCOME.jumped;
+  }
   const hasCode = event.errorCode === undefined ? 0 : INFORMATION_HAS_CODE;
   cpu.delivering = (INFORMATION_VALID | hasCode | (event.type << 8) | event.vector) >>> 0;
   cpu.deliveringErrorCode = event.errorCode ?? 0;

@@ -34,6 +34,7 @@ import {
 } from './segmentation.ts';
 import { currentStack, peekStack, setStackPointer } from './stacks.ts';
 import * as state from './state.ts';
+import { returnUsually } from './usual-interrupts.ts';
 
 const RFLAGS_IF = 0x200n;
 const RFLAGS_NT = 0x4000n;
@@ -45,6 +46,7 @@ const LONG_AND_BIG = 0x6000;
 
 /** IRET, IRETD, IRETQ; `width` is the operand size. */
 export const interruptReturn = (cpu: Cpu, width: number): Outcome => {
+  if (width === 64 && returnUsually(cpu)) return OUTCOME.jumped;
   unblockNmi(cpu);
   const outcome = returnToFrame(cpu, width);
   // A fault or a VM exit is still to tell that the blocking has ended.

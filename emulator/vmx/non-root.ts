@@ -11,6 +11,7 @@ import type { Maddr } from '../memory/addresses.ts';
 import { type BoundaryExits, createBoundaryExits } from './boundary-exits.ts';
 import { violationQualification, walkEpt } from './ept.ts';
 import { createOperationExits } from './operation-exits.ts';
+import { vmcsSlotOf } from './vmcs.ts';
 import { createVmcsAccess, type VmcsAccess } from './vmcs-access.ts';
 import { vmcsEncodingOf } from './vmcs-fields.ts';
 
@@ -49,6 +50,10 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   const { memory } = cpu;
   const vmcs = createVmcsAccess(cpu, region);
   const { read, has, exit } = vmcs;
+  const { words } = memory;
+  const bitmapSlot = vmcsSlotOf(region, F.exceptionBitmap);
+  const maskSlot = vmcsSlotOf(region, F.pageFaultMask);
+  const matchSlot = vmcsSlotOf(region, F.pageFaultMatch);
   const isDelivering = (): boolean => cpu.delivering !== 0;
   const nmiBit = (): number => (cpu.nmiUnblocked === true && !isDelivering() ? NMI_UNBLOCKED : 0);
 
@@ -57,9 +62,9 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     errorCode: number | undefined,
     type = HARDWARE_EXCEPTION,
   ): boolean => {
-    const selected = ((read(F.exceptionBitmap) >> BigInt(vector)) & 1n) === 1n;
+    const selected = (((words[bitmapSlot] ?? 0) >> vector) & 1) === 1;
     const matches =
-      vector !== PF || (BigInt(errorCode ?? 0) & read(F.pageFaultMask)) === read(F.pageFaultMatch);
+      vector !== PF || ((errorCode ?? 0) & (words[maskSlot] ?? 0)) === (words[matchSlot] ?? 0);
     if (selected !== matches) return false;
     const isHardware = type === HARDWARE_EXCEPTION;
     const tells = vector === PF || (vector === DB && isHardware);

@@ -95,11 +95,13 @@ export const createTranslations = (
   const seen = new Int32Array(compared.length);
   const tables = createTableUses(memory);
 
+  const contextOf = (user: boolean): number => {
+    const alignment = (word(cpu, state.RFLAGS_REST) & RFLAGS_AC) !== 0;
+    return dataGeneration | (user ? CONTEXT_USER : 0) | (alignment ? CONTEXT_ALIGNMENT : 0);
+  };
   const setContexts = (): void => {
     const user = cplOf(cpu) === 3;
-    const alignment = (word(cpu, state.RFLAGS_REST) & RFLAGS_AC) !== 0;
-    words[state.TLB_CONTEXT >>> 2] =
-      dataGeneration | (user ? CONTEXT_USER : 0) | (alignment ? CONTEXT_ALIGNMENT : 0);
+    words[state.TLB_CONTEXT >>> 2] = contextOf(user);
     words[(state.CODE_CONTEXT >>> 2) + 1] = (codeGeneration | (user ? CODE_USER : 0)) << 16;
     words[state.CODE_CONTEXT >>> 2] = 0;
     words[(state.TLB_CONTEXT >>> 2) + 1] = 0;
@@ -169,9 +171,8 @@ export const createTranslations = (
     },
     beforeEntryWrite: (maddr, linear) => cpu.stage.beforeEntryWrite?.(maddr, linear),
   };
-  const walk = (linear: number, write: boolean, execute: boolean): number => {
+  const walk = (linear: number, write: boolean, execute: boolean, user: boolean): number => {
     tables.begin(linear, execute, (word(cpu, state.EFER) & 0x400) !== 0);
-    const user = cplOf(cpu) === 3;
     const access = ACCESSES[(write ? 1 : 0) | (execute ? 2 : 0) | (user ? 4 : 0)] ?? READ;
     return translateLinear(memory, noting, linear, access);
   };
@@ -225,14 +226,18 @@ export const createTranslations = (
     return true;
   };
 
-  const fill = (low: number, high: number, access: number): number => {
+  /**
+   * The host address of an access by code of the running level, or of the other kind (supervisor in
+   * user mode); 0 if it is to be made precisely, or its fault is pending.
+   */
+  const translate = (low: number, high: number, access: number, user: boolean): number => {
     const writes = (access & ACCESS_WRITES) !== 0;
     const lengthBytes = access & 0xff;
     const offset = low & 0xfff;
     const top = high >> 15;
     if (offset + lengthBytes > 4096 || (top !== 0 && top !== -1)) return refuse();
     const index = (low >>> 12) & (SECOND_LEVEL - 1);
-    const tag = (low & ~0xfff) | (words[state.TLB_CONTEXT >>> 2] ?? 0);
+    const tag = (low & ~0xfff) | contextOf(user);
     const known = hosts[index] ?? 0;
     let host = 0;
     if (
@@ -242,7 +247,7 @@ export const createTranslations = (
     ) {
       host = known - (known & WRITABLE) + offset;
     } else {
-      const maddr = walk(high * TWO_32 + (low >>> 0), writes, false);
+      const maddr = walk(high * TWO_32 + (low >>> 0), writes, false, user);
       if (maddr < 0) {
         const isDirect =
           (access & ACCESS_FAULTS) !== 0 &&
@@ -253,21 +258,25 @@ export const createTranslations = (
       if (maddr >= memory.ramBytes) return refuse();
       host = hostAddressOf(maddr as Maddr);
       if (isWatched(low, high, host, writes)) return refuse();
-      lowTags[index] = (low & ~0xfff) | (words[state.TLB_CONTEXT >>> 2] ?? 0);
+      lowTags[index] = (low & ~0xfff) | contextOf(user);
       highTags[index] = high;
       hosts[index] = writes ? host - offset + WRITABLE : host - offset;
     }
+    const isRunningLevel = user === (cplOf(cpu) === 3);
     if (!writes) {
-      remember(state.TLB_READ, low, high, host - offset);
+      if (isRunningLevel) remember(state.TLB_READ, low, high, host - offset);
       return host;
     }
     const flags = (bytes[pageFlagSlot(host)] ?? 0) & SPECIAL;
     if (flags === 0) {
-      remember(state.TLB_WRITE, low, high, host - offset);
+      if (isRunningLevel) remember(state.TLB_WRITE, low, high, host - offset);
       return host;
     }
     return mayWriteSpecial(host, lengthBytes, flags) ? host : refuse();
   };
+
+  const fill = (low: number, high: number, access: number): number =>
+    translate(low, high, access, cplOf(cpu) === 3);
 
   const fillWhole = (low: number, high: number, access: number): number => {
     const host = fill(low, high, access);
@@ -280,7 +289,7 @@ export const createTranslations = (
     const key = frame * 2 + (cplOf(cpu) === 3 ? 1 : 0);
     const known = codePages.get(key);
     if (known !== undefined) return known;
-    const maddr = walk(high * TWO_32 + (low >>> 0), false, true);
+    const maddr = walk(high * TWO_32 + (low >>> 0), false, true, cplOf(cpu) === 3);
     if (maddr < 0 || maddr >= memory.ramBytes) return 0;
     const page = hostAddressOf((maddr - (maddr & 0xfff)) as Maddr);
     codePages.set(key, page);
@@ -288,14 +297,17 @@ export const createTranslations = (
   };
 
   const remembered = (linear: number, { write, execute, user, implicit }: PagingAccess): number => {
-    if (user !== (cplOf(cpu) === 3)) return 0;
-    // Only SMAP tells the processor's own accesses from others of its privilege.
-    if (implicit === true && (word(cpu, state.CR4) & CR4_SMAP) !== 0) return 0;
+    // SMAP alone tells the processor's own accesses from others: RFLAGS.AC does not lift it.
+    const isOwn = implicit === true && (word(cpu, state.RFLAGS_REST) & RFLAGS_AC) !== 0;
+    if (isOwn && (word(cpu, state.CR4) & CR4_SMAP) !== 0) return 0;
     const low = linear | 0;
     const high = Math.floor(linear / TWO_32) | 0;
-    if (!execute) return fill(low, high, write ? ACCESS_WRITES | 1 : 1);
+    if (!execute) return translate(low, high, write ? ACCESS_WRITES | 1 : 1, user);
     const top = high >> 15;
-    const isUsual = word(cpu, state.CODE_WIDTH) === 64 && (top === 0 || top === -1);
+    const isUsual =
+      word(cpu, state.CODE_WIDTH) === 64 &&
+      (top === 0 || top === -1) &&
+      user === (cplOf(cpu) === 3);
     const page = isUsual ? codePage(low, high) : 0;
     return page === 0 ? 0 : page + (low & 0xfff);
   };

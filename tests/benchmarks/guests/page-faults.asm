@@ -1,5 +1,5 @@
 ; page-faults - a page fault a round: unmap, INVLPG, touch, map in the handler, IRETQ.
-%define ROUNDS 200000
+%define ROUNDS 1000000
 %include "bench.inc"
 
 workload:
