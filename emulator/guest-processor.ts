@@ -78,7 +78,10 @@ export const createGuestProcessor = (
     noteWrite: (host, lengthBytes) => engine.noteWrite(host, lengthBytes),
     remembered: (linear, access) => engine.remembered(linear, access),
   };
-  const engine = (name === 'interpreter' ? createFastEngine : createReferenceEngine)(cpu);
+  const engine =
+    name === 'interpreter'
+      ? createFastEngine(cpu, () => stopIsDue || watches.isPending)
+      : createReferenceEngine(cpu);
 
   const enter = (vmcs: number, isChecked: boolean): string | undefined => {
     if (isChecked && guest !== undefined && isAsAtEntry()) {
@@ -175,20 +178,20 @@ export const createGuestProcessor = (
     let isFirst = ignoresBreakpoint;
     let iterations = 0;
     // A handler that faults at once retires nothing: deliveries count against the budget too.
-    let deliveries = 0;
-    while (engine.retired + deliveries < budget) {
+    while (engine.steps < budget) {
       if (watches.isPending) return 'stop';
       if (boundary.exitsBefore(now())) return leave();
       if (breakpoints.size > 0 && !isFirst && breakpoints.has(quad(cpu, state.RIP))) {
         return 'breakpoint';
       }
-      const before = engine.retired;
-      const rest = budget - before - deliveries;
+      const before = engine.steps;
+      const isFree = boundary.isFree;
       let result = engine.advance(
-        boundary.watchesEach ? 1 : Math.min(rest, boundary.remaining(now())),
+        boundary.watchesEach ? 1 : Math.min(budget - before, boundary.remaining(now())),
+        isFree,
       );
       if (result === 'cpuid') result = passCpuid(guest) ? 'retired' : engine.finishCpuid();
-      if (engine.retired > before) isFirst = false;
+      if (engine.steps > before) isFirst = false;
       switch (result) {
         case 'ran':
         case 'retired':
@@ -201,8 +204,6 @@ export const createGuestProcessor = (
           if (iterations > ITERATIONS_AT_ONCE) return 'budget';
           break;
         case 'delivered':
-          deliveries += 1;
-          isFirst = false;
           if (stopIsDue) {
             stopIsDue = false;
             return 'stop';

@@ -214,11 +214,11 @@ const createDriver = (seed: number, isFast: boolean): Driver => {
     cpu,
     run(budget) {
       engine.begin();
-      for (let delivered = 0; engine.retired + delivered < budget; ) {
-        let result = engine.advance(budget - engine.retired - delivered);
+      for (let exits = 0; engine.steps + exits < budget; ) {
+        let result = engine.advance(budget - engine.steps - exits, true);
         if (result === 'cpuid') result = engine.finishCpuid();
         if (result === 'shutdown' || result === 'halted') return;
-        if (result === 'delivered' || result === 'exit') delivered += 1;
+        if (result === 'exit') exits += 1;
       }
     },
   };

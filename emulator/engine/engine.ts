@@ -18,15 +18,18 @@ export interface Engine
   /** The state may have been changed by others; counts from 0 again. */
   begin(): void;
   /**
-   * Runs at most `limit` instructions, and ends with the first that is not plain. Before any but the
-   * first of them it stops at breakpoints.
+   * Runs at most `limit` instructions and deliveries, and ends with the first instruction that is not
+   * plain; if `isFree`, nobody needs to look after one that is not, and only what is more than an
+   * operation or a delivery ends it. Before any but the first it stops at breakpoints.
    */
-  advance(limit: number): Advance;
+  advance(limit: number, isFree: boolean): Advance;
   finishCpuid(): StepResult;
   /** The instruction at RIP, in 64-bit mode, was done by others. */
   skip(lengthBytes: number): void;
   /** Instructions retired since begin(), at any time. */
   readonly retired: number;
+  /** These and the faults and traps that were delivered. */
+  readonly steps: number;
 }
 
 const RFLAGS_TF = 0x100;
@@ -60,18 +63,24 @@ const tellWatches = (cpu: Cpu): void => {
 export const createReferenceEngine = (cpu: Cpu): Engine => {
   const precise = createPreciseEngine(cpu);
   let retired = 0;
+  let delivered = 0;
   const advance = (): StepResult => {
     tellWatches(cpu);
     const result = precise.step();
     if (result === 'retired') retired += 1;
+    else if (result === 'delivered') delivered += 1;
     return result;
   };
   return {
     get retired() {
       return retired;
     },
+    get steps() {
+      return retired + delivered;
+    },
     begin() {
       retired = 0;
+      delivered = 0;
     },
     advance,
     finishCpuid: advance,
@@ -87,12 +96,15 @@ export const createReferenceEngine = (cpu: Cpu): Engine => {
   };
 };
 
-export const createFastEngine = (cpu: Cpu): Engine => {
+/** `mustStop` tells whether someone asked to stop between two instructions. */
+export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false): Engine => {
   const precise = createPreciseEngine(cpu);
   const fast = createInterpreter(cpu);
   let retired = 0;
+  let delivered = 0;
   const finished = (result: StepResult): StepResult => {
     if (result === 'retired') retired += 1;
+    else if (result === 'delivered') delivered += 1;
     fast.refresh();
     return result;
   };
@@ -104,7 +116,7 @@ export const createFastEngine = (cpu: Cpu): Engine => {
     tellWatches(cpu);
     return finished(precise.step());
   };
-  const advance = (limit: number): Advance => {
+  const advanceOnce = (limit: number): Advance => {
     if (!mayRunFast(cpu)) return step();
     clearResumeFlag(cpu);
     const count = fast.run(limit);
@@ -126,12 +138,25 @@ export const createFastEngine = (cpu: Cpu): Engine => {
     }
     return step();
   };
+  const advance = (limit: number, isFree: boolean): Advance => {
+    const end = retired + delivered + limit;
+    for (;;) {
+      const result = advanceOnce(end - retired - delivered);
+      const goesOn = isFree && (result === 'retired' || result === 'delivered');
+      if (!goesOn || retired + delivered >= end || mustStop() || fast.isAtBreakpoint())
+        return result;
+    }
+  };
   return {
     get retired() {
       return retired;
     },
+    get steps() {
+      return retired + delivered;
+    },
     begin() {
       retired = 0;
+      delivered = 0;
       fast.refresh();
     },
     advance,

@@ -16,6 +16,8 @@ import { vmcsEncodingOf } from './vmcs-fields.ts';
 export interface BoundaryExits {
   /** At VM entry: starts the timer. */
   enter(now: number): void;
+  /** Whether no control asks for a look between instructions. */
+  readonly isFree: boolean;
   /** Whether every instruction has to be looked at on its own. */
   readonly watchesEach: boolean;
   /** Instructions that may run until the timer has to be looked at. */
@@ -72,6 +74,9 @@ export const createBoundaryExits = (
     enter(now) {
       const isActive = has('activate VMX-preemption timer');
       timerEnd = isActive ? now + Number(read(TIMER_VALUE)) : Number.POSITIVE_INFINITY;
+    },
+    get isFree() {
+      return ((words[primarySlot] ?? 0) & (interruptWindow | nmiWindow | trapFlag)) === 0;
     },
     get watchesEach() {
       return ((words[primarySlot] ?? 0) & trapFlag) !== 0;

@@ -30,6 +30,21 @@ const F = {
 } as const;
 
 /** Operations that exit whatever the controls say, or by one of them. */
+/** Frequent operations that never exit; they would fall through all of the rest. */
+const NEVER_EXIT: ReadonlySet<OperationName> = new Set<OperationName>([
+  'interruptReturn',
+  'pushFlags',
+  'popFlags',
+  'cli',
+  'sti',
+  'clac',
+  'stac',
+  'swapgs',
+  'syscall',
+  'sysret',
+  'loadSegment',
+]);
+
 const SIMPLE: Partial<Record<OperationName, { reason: string; control?: ControlName }>> = {
   cpuid: { reason: 'CPUID' },
   getsec: { reason: 'GETSEC' },
@@ -251,6 +266,7 @@ export const createOperationExits = (cpu: Cpu, vmcs: VmcsAccess): OperationExits
   };
 
   const intercepts = (operation: OperationName, args: readonly bigint[]): boolean => {
+    if (NEVER_EXIT.has(operation)) return false;
     const simple = SIMPLE[operation];
     if (simple !== undefined) {
       const { reason, control } = simple;

@@ -47,6 +47,12 @@ const F = {
   linear: vmcsEncodingOf('GUEST_LINEAR_ADDRESS'),
   physical: vmcsEncodingOf('GUEST_PHYSICAL_ADDRESS'),
 } as const;
+/** Where the controls are that are asked for in non-root operation. */
+const CONTROL_FIELDS = [
+  controlOf('activate secondary controls').field,
+  controlOf('enable EPT').field,
+  controlOf('NMI exiting').field,
+];
 const HAS_CODE = 0x800;
 const RFLAGS_RF = 0x1_0000;
 const CPUID_LENGTH = 2;
@@ -63,10 +69,12 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
   const slotOf = (field: number): number => vmcsSlotOf(region, field);
   const activation = controlOf('activate secondary controls');
   const activationSlot = slotOf(activation.field);
+  const controlSlots = new Map(CONTROL_FIELDS.map((field) => [field, slotOf(field)]));
   const has = (name: ControlName): boolean => {
     const { field, bit, isSecondary } = controlOf(name);
     if (isSecondary && ((words[activationSlot] ?? 0) & activation.bit) === 0) return false;
-    return ((words[slotOf(field)] ?? 0) & bit) !== 0;
+    const slot = controlSlots.get(field) ?? slotOf(field);
+    return ((words[slot] ?? 0) & bit) !== 0;
   };
   const saveResumeFlag = (resume: boolean): void => {
     const rest = word(cpu, RFLAGS_REST);

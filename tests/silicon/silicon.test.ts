@@ -24,7 +24,7 @@ const createHybrid: CreateEngine = (cpu) => {
   };
   cpu.invalidate();
   return () => {
-    const result = engine.advance(1);
+    const result = engine.advance(1, false);
     if (result === 'cpuid') return engine.finishCpuid();
     return result === 'ran' ? 'retired' : result;
   };

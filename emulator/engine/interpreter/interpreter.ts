@@ -44,6 +44,7 @@ export interface FastEngine {
    * has done any.
    */
   repeat(): boolean;
+  isAtBreakpoint(): boolean;
   /** The precise engine has executed something: registers may decide otherwise now. */
   refresh(): void;
   /** See Cpu.remembered. */
@@ -106,16 +107,23 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     const low = words[RIP_LOW] ?? 0;
     const high = words[RIP_LOW + 1] ?? 0;
     if (!isUsual(high)) return 0;
-    const page = translations.codePage(low, high);
-    if (page === 0 || cpu.watches?.isPending === true) return 0;
+    if (cpu.watches?.isPending === true) return 0;
     const offset = low & 0xfff;
+    const entry = (state.BLOCK_HASH >>> 2) + (low & (state.BLOCK_HASH_ENTRIES - 1)) * 4;
+    const tag = (high & 0xffff) | (words[(state.CODE_CONTEXT >>> 2) + 1] ?? 0);
+    if (link === 0 && words[entry] === low && words[entry + 1] === tag) {
+      words[PAGE_LOW] = low - offset;
+      words[PAGE_LOW + 1] = high;
+      return words[entry + 2] ?? 0;
+    }
+    const page = translations.codePage(low, high);
+    if (page === 0) return 0;
     const isInPage = words[PAGE_LOW] === low - offset && words[PAGE_LOW + 1] === high;
     const { generation } = blocks;
     const block = blocks.at(page, offset);
     words[PAGE_LOW] = low - offset;
     words[PAGE_LOW + 1] = high;
     if (cuts.has(offset)) return block;
-    const entry = (state.BLOCK_HASH >>> 2) + (low & (state.BLOCK_HASH_ENTRIES - 1)) * 4;
     words[entry] = low;
     words[entry + 1] = (high & 0xffff) | (words[(state.CODE_CONTEXT >>> 2) + 1] ?? 0);
     words[entry + 2] = block;
@@ -162,6 +170,9 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     standAt(record);
   };
 
+  const isAtBreakpoint = (): boolean =>
+    breakpoints.size > 0 && breakpoints.has(quads[state.RIP >>> 3] as bigint);
+
   const run = (limit: number): number => {
     let rest = limit;
     let link = 0;
@@ -170,13 +181,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
       const block = enter(link);
       link = 0;
       if (block === 0) return limit - rest;
-      if (
-        rest < limit &&
-        breakpoints.size > 0 &&
-        breakpoints.has(quads[state.RIP >>> 3] as bigint)
-      ) {
-        return limit - rest;
-      }
+      if (rest < limit && isAtBreakpoint()) return limit - rest;
       const count = words[(block + HEADER.instructions) >>> 2] ?? 0;
       if (count > rest) {
         rest -= runPart(block, rest);
@@ -227,6 +232,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
       return plan;
     },
     repeat,
+    isAtBreakpoint,
     refresh: translations.refresh,
     remembered: translations.remembered,
     forget: translations.forgetAll,
