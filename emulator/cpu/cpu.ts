@@ -36,6 +36,8 @@ export interface NonRoot {
   intercepts(operation: OperationName, args: readonly bigint[]): boolean;
   /** Whether a control takes the operation from the guest, so that it is #UD. */
   disables?(operation: OperationName): boolean;
+  /** Whether an operation that exits by one control may exit; absent: it may. */
+  mayExit?(operation: OperationName): boolean;
   /**
    * True if the exception makes a VM exit. `errorCode` is undefined if it has none; `type` is the
    * interruption type, a hardware exception if absent.

@@ -89,6 +89,19 @@ const TABLE_WRITE: PagingAccess = { write: true, execute: false, user: false };
 const TWO_32 = 2 ** 32;
 /** Levels of 4-level paging; PAE and 32-bit paging walk the last two. */
 const LEVELS = 4;
+/**
+ * What the levels above the last have come to, for stretches of 2 MiB: engines that know of every
+ * change keep it, as processors do in their paging-structure caches.
+ */
+export interface UpperLevels {
+  /** The guest-physical address of the last table for a linear address; -1 if it is not known. */
+  table(linear: number): number;
+  /** Writable and user bits, ANDed, above the table that was found last; and whether none is NX. */
+  readonly rights: number;
+  readonly isExecutable: boolean;
+  keep(linear: number, table: number, rights: number, isExecutable: boolean): void;
+}
+
 /** Where the entries of the walk are, by level, for the bits that are set at its end. */
 const visitedGpas = new Float64Array(LEVELS);
 const visitedHosts = new Int32Array(LEVELS);
@@ -102,6 +115,7 @@ export const translateLinear = (
   stage: SecondStage,
   linear: number,
   access: PagingAccess,
+  upper?: UpperLevels,
 ): Translation => {
   const low = linear | 0;
   const high = Math.floor(linear / TWO_32) | 0;
@@ -118,15 +132,19 @@ export const translateLinear = (
     (access.write ? ERROR_WRITE : 0) |
     (access.user ? ERROR_USER : 0);
 
-  const first = isLong ? 0 : 2;
-  let table = isLong
-    ? tableAt(words, state.CR3)
-    : entryBytes === 4
-      ? ((words[state.CR3 >>> 2] ?? 0) & 0xffff_f000) >>> 0
-      : topPaeTable(words, low);
+  const known = isLong && upper !== undefined ? upper.table(linear) : -1;
+  const isKnown = known >= 0;
+  const first = !isLong ? 2 : isKnown ? LEVELS - 1 : 0;
+  let table = isKnown
+    ? known
+    : isLong
+      ? tableAt(words, state.CR3)
+      : entryBytes === 4
+        ? ((words[state.CR3 >>> 2] ?? 0) & 0xffff_f000) >>> 0
+        : topPaeTable(words, low);
   if (table < 0) return faultOf(cause);
-  let rights = WRITABLE | USER;
-  let executable = true;
+  let rights = isKnown ? (upper?.rights ?? 0) : WRITABLE | USER;
+  let executable = !isKnown || upper?.isExecutable === true;
   for (let level = first; level < LEVELS; level += 1) {
     const shift = entryBytes === 4 ? (level === 2 ? 22 : 12) : 39 - 9 * level;
     const entryGpa = table + indexAt(low, high, shift, entryBytes) * entryBytes;
@@ -137,6 +155,9 @@ export const translateLinear = (
     const entryHigh = entryBytes === 8 ? (words[(host + 4) >>> 2] ?? 0) : 0;
     if ((entryLow & PRESENT) === 0) return faultOf(cause);
     const isLast = level === LEVELS - 1;
+    const rightsAbove = rights;
+    const isExecutableAbove = executable;
+    const tableOfEntry = table;
     const mayBeLarge = shift === 30 || shift === 21 || (shift === 22 && (cr4 & CR4_PSE) !== 0);
     const isLarge = !isLast && mayBeLarge && (entryLow & LARGE) !== 0;
     if (entryBytes === 8 && hasReservedBits(entryLow, entryHigh, shift, isLarge, executeDisable)) {
@@ -154,6 +175,9 @@ export const translateLinear = (
       return faultOf(cause | ERROR_PRESENT);
     }
     if (!setAccessedAndDirty(words, stage, first, level, access.write, linear)) return WALK_EXIT;
+    if (isLong && isLast && !isKnown) {
+      upper?.keep(linear, tableOfEntry, rightsAbove, isExecutableAbove);
+    }
     const offsetMask = 2 ** shift - 1;
     const base = table - ((entryLow & 0xffff_f000 & offsetMask) >>> 0);
     return throughStage(stage, base + ((low & offsetMask) >>> 0), access, linear);

@@ -150,8 +150,8 @@ export const deliverUsually = (
   return true;
 };
 
-/** Does an IRETQ; false, with nothing done, if it is not usual. */
-export const returnUsually = (cpu: Cpu): boolean => {
+/** Does an IRETQ; false, with nothing done, if it is not usual, or would set one of these flags. */
+export const returnUsually = (cpu: Cpu, refusedFlags = 0): boolean => {
   if (!isActive(cpu) || (word(cpu, state.INTERRUPTIBILITY) & BLOCKED_NMI) !== 0) return false;
   if ((word(cpu, state.RFLAGS_REST) & RFLAGS_NT) !== 0) return false;
   const { view } = cpu.memory;
@@ -165,7 +165,7 @@ export const returnUsually = (cpu: Cpu): boolean => {
   const [rspLow, rspHigh] = [field(6), field(7)];
   const stackSelector = field(8) & 0xffff;
   const target = codeSelector & 3;
-  if (target < cpl || !isCanonicalHigh(ripHigh)) return false;
+  if ((rflags & refusedFlags) !== 0 || target < cpl || !isCanonicalHigh(ripHigh)) return false;
   const code = descriptorAt(cpu, codeSelector);
   if (code === 0) return false;
   const codeLow = view.getInt32(code, true);

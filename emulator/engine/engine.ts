@@ -5,6 +5,7 @@
 import { type Cpu, quad, setWord, word } from '../cpu/cpu.ts';
 import * as state from '../cpu/state.ts';
 import { createInterpreter, type FastEngine, LEFT } from './interpreter/interpreter.ts';
+import { advanceRip } from './interpreter/usual-operations.ts';
 import { createPreciseEngine, type StepResult } from './precise.ts';
 
 /**
@@ -46,13 +47,6 @@ const mayRunFast = (cpu: Cpu): boolean =>
 const clearResumeFlag = (cpu: Cpu): void => {
   const rest = word(cpu, state.RFLAGS_REST);
   if ((rest & RFLAGS_RF) !== 0) setWord(cpu, state.RFLAGS_REST, rest & ~RFLAGS_RF);
-};
-
-/** RIP goes on behind an instruction of 64-bit mode. */
-const advanceRip = (cpu: Cpu, lengthBytes: number): void => {
-  const low = (word(cpu, state.RIP) >>> 0) + lengthBytes;
-  setWord(cpu, state.RIP, low);
-  if (low >= 2 ** 32) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
 };
 
 /** Whoever watches memory is told of the instruction that comes. */
@@ -116,10 +110,10 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
     tellWatches(cpu);
     return finished(precise.step());
   };
-  const advanceOnce = (limit: number): Advance => {
+  const advanceOnce = (limit: number, isFree: boolean): Advance => {
     if (!mayRunFast(cpu)) return step();
     clearResumeFlag(cpu);
-    const count = fast.run(limit);
+    const count = fast.run(limit, isFree);
     retired += count;
     if (count === limit) return 'ran';
     switch (fast.left) {
@@ -141,7 +135,7 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
   const advance = (limit: number, isFree: boolean): Advance => {
     const end = retired + delivered + limit;
     for (;;) {
-      const result = advanceOnce(end - retired - delivered);
+      const result = advanceOnce(end - retired - delivered, isFree);
       const goesOn = isFree && (result === 'retired' || result === 'delivered');
       if (!goesOn || retired + delivered >= end || mustStop() || fast.isAtBreakpoint())
         return result;

@@ -158,6 +158,8 @@ export interface OperationExits {
   intercepts(operation: OperationName, args: readonly bigint[]): boolean;
   /** Whether a control takes the operation from the guest: #UD. */
   disables(operation: OperationName): boolean;
+  /** False if no control in force lets the operation exit, whatever its operands. */
+  mayExit(operation: OperationName): boolean;
 }
 
 export const createOperationExits = (cpu: Cpu, vmcs: VmcsAccess): OperationExits => {
@@ -308,5 +310,9 @@ export const createOperationExits = (cpu: Cpu, vmcs: VmcsAccess): OperationExits
         return false;
     }
   };
-  return { intercepts, disables };
+  const mayExit = (operation: OperationName): boolean => {
+    const simple = SIMPLE[operation];
+    return simple === undefined || simple.control === undefined || has(simple.control);
+  };
+  return { intercepts, disables, mayExit };
 };

@@ -11,6 +11,7 @@ import { formKeyOf } from './form-key.ts';
 import { endsBlock, ignoresFlags, overwritesFlags, QUIET } from './forms.ts';
 import { GO_ON_FORM, LEAVE_FORM, OPERATION_FORM } from './generate.ts';
 import { HEADER, HEADER_BYTES, MAX_BLOCK, RECORD, RECORD_BYTES } from './record.ts';
+import { type UsualOperation, usualOf } from './usual-operations.ts';
 
 export interface Blocks {
   /** The block at an offset of a page; it is decoded if it is not known. */
@@ -22,6 +23,8 @@ export interface Blocks {
   dropAll(): void;
   /** The operation of a record whose handler leaves to one. */
   planOf(record: number): OperationPlan | undefined;
+  /** Its usual form, if it has one. */
+  usualOf(record: number): UsualOperation | undefined;
   /** Changes whenever all blocks are dropped. */
   readonly generation: number;
   /** Page offsets at which blocks begin anew and are never linked. */
@@ -46,6 +49,7 @@ export const createBlocks = (
   const blocks = new Map<number, number>();
   /** The operations that handlers leave to; records number them from 1. */
   const plans: OperationPlan[] = [];
+  const usuals: (UsualOperation | undefined)[] = [];
   const pages = new Map<number, CodePage>();
   let next = state.RECORDS;
   let generation = 0;
@@ -62,6 +66,7 @@ export const createBlocks = (
     blocks.clear();
     pages.clear();
     plans.length = 0;
+    usuals.length = 0;
     next = state.RECORDS;
     generation += 1;
   };
@@ -146,7 +151,10 @@ export const createBlocks = (
         const plan = instruction && planOperation(cpu, instruction);
         const leaves = plan === undefined ? leaveHandler : operationHandler;
         writeRecord(at, leaves, count, position, undefined);
-        if (plan !== undefined) view.setUint32(at + RECORD.immediate, plans.push(plan), true);
+        if (plan !== undefined) {
+          view.setUint32(at + RECORD.immediate, plans.push(plan), true);
+          usuals.push(usualOf(cpu, plan));
+        }
         isOpen = false;
       } else {
         writeRecord(at, handler, count, position, instruction);
@@ -180,6 +188,7 @@ export const createBlocks = (
     },
     at: (page, offset) => blocks.get(page + offset) ?? build(page, offset),
     planOf: (record) => plans[view.getUint32(record + RECORD.immediate, true) - 1],
+    usualOf: (record) => usuals[view.getUint32(record + RECORD.immediate, true) - 1],
     hasCode,
     noteWrite(host, lengthBytes) {
       if (lengthBytes > PAGE) {

@@ -32,9 +32,10 @@ export type Left = (typeof LEFT)[keyof typeof LEFT];
 export interface FastEngine {
   /**
    * Runs at most `limit` instructions and gives their number. If there are fewer, the instruction
-   * at RIP needs the precise engine, or a breakpoint is there.
+   * at RIP needs the precise engine, or a breakpoint is there. If `isFree`, nobody needs to look
+   * after operations in their usual form.
    */
-  run(limit: number): number;
+  run(limit: number, isFree: boolean): number;
   /** What the last run ended at, if it has not reached its limit. */
   readonly left: Left;
   /** The operation that it ended at. */
@@ -62,6 +63,7 @@ const LAST_REPEAT = 4096 - 3;
 /** A write of more bytes is not looked at page by page. */
 const LARGE_WRITE = 1 << 20;
 const PAGE = 4096;
+const RF = 0x1_0000;
 
 /** The module is the same for every machine; it is made once. */
 const made: { interpreter: Interpreter; module: WebAssembly.Module }[] = [];
@@ -153,27 +155,31 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   };
 
   /** What the record that was left at asks for. */
-  const leaveAt = (record: number): void => {
+  const demandOf = (record: number): Left => {
     const reason = word(cpu, state.LEAVE_REASON);
     plan = undefined;
-    if (reason === LEAVE_REASONS.fault) left = LEFT.fault;
-    else if (reason === LEAVE_REASONS.precise) left = LEFT.precise;
-    else {
-      plan = blocks.planOf(record);
-      left =
-        plan === undefined
-          ? LEFT.precise
-          : plan.operation === 'cpuid'
-            ? LEFT.cpuid
-            : LEFT.operation;
-    }
+    if (reason === LEAVE_REASONS.fault) return LEFT.fault;
+    if (reason === LEAVE_REASONS.precise) return LEFT.precise;
+    plan = blocks.planOf(record);
+    if (plan === undefined) return LEFT.precise;
+    return plan.operation === 'cpuid' ? LEFT.cpuid : LEFT.operation;
+  };
+  const leaveAt = (record: number): Left => {
+    left = demandOf(record);
     standAt(record);
+    return left;
   };
 
+  /** The operation of a record, in its usual form; false if it is not. */
+  const doUsually = (record: number): boolean => {
+    if (cpu.watches?.isActive === true || blocks.usualOf(record)?.() !== true) return false;
+    translations.refresh();
+    return true;
+  };
   const isAtBreakpoint = (): boolean =>
     breakpoints.size > 0 && breakpoints.has(quads[state.RIP >>> 3] as bigint);
 
-  const run = (limit: number): number => {
+  const run = (limit: number, isFree: boolean): number => {
     let rest = limit;
     let link = 0;
     left = LEFT.nowhere;
@@ -199,8 +205,13 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
           const number = bytes[record + RECORD.number] ?? 0;
           const own = record - number * 32 - HEADER_BYTES;
           rest += (words[own >>> 2] ?? 0) - number;
-          leaveAt(record);
-          return limit - rest;
+          const demand = leaveAt(record);
+          if (demand !== LEFT.operation || !isFree || !doUsually(record)) return limit - rest;
+          left = LEFT.nowhere;
+          rest -= 1;
+          if (rest > 0)
+            words[state.RFLAGS_REST >>> 2] = (words[state.RFLAGS_REST >>> 2] ?? 0) & ~RF;
+          break;
         }
         case LEAVE_REASONS.needBlock:
           link = word(cpu, state.LAST_RECORD);

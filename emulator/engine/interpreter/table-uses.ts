@@ -18,6 +18,10 @@ export const MANY = -1;
 export interface TableUses {
   /** A walk for this linear address begins; of code, in long mode. */
   begin(linear: number, isOfCode: boolean, isLong: boolean): void;
+  /** The walk begins at the last level. */
+  skipUpper(): void;
+  /** Whether the walk is one of code. */
+  readonly isOfCode: boolean;
   /** The walk reads its next entry at this host address; true if the page was not flagged before. */
   note(host: number): boolean;
   /** The linear page, by its 48-bit number, that depends on the entry in these bytes; or MANY. */
@@ -51,6 +55,12 @@ export const createTableUses = ({ bytes, ramBytes }: MachineMemory): TableUses =
       region = number < 0 ? number + REGIONS : number;
       flag = isOfCode ? PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE : PAGE_HAS_TABLE;
       isLong = long;
+    },
+    skipUpper() {
+      level = LAST_LEVEL - 1;
+    },
+    get isOfCode() {
+      return (flag & PAGE_HAS_CODE_TABLE) !== 0;
     },
     note(host) {
       level += 1;

@@ -26,6 +26,7 @@ import {
   pageFlagSlot,
 } from '../../memory/machine-memory.ts';
 import { createTableUses, MANY } from './table-uses.ts';
+import { createUpperLevels } from './upper-levels.ts';
 
 export interface Translations {
   /** The function `slow` of generated code: a host address, or 0 and LEAVE_REASON is set. */
@@ -94,6 +95,7 @@ export const createTranslations = (
   const compared = [...CONTROL, ...PAE_ENTRIES].map((slot) => slot >>> 2);
   const seen = new Int32Array(compared.length);
   const tables = createTableUses(memory);
+  const upper = createUpperLevels(() => tables.isOfCode, tables.skipUpper);
 
   const contextOf = (user: boolean): number => {
     const alignment = (word(cpu, state.RFLAGS_REST) & RFLAGS_AC) !== 0;
@@ -107,6 +109,7 @@ export const createTranslations = (
     words[(state.TLB_CONTEXT >>> 2) + 1] = 0;
   };
   const forgetData = (): void => {
+    upper.forget();
     dataGeneration += 1;
     if (dataGeneration >= LAST_DATA_GENERATION) {
       // An entry of generation 0 is never asked for.
@@ -174,7 +177,7 @@ export const createTranslations = (
   const walk = (linear: number, write: boolean, execute: boolean, user: boolean): number => {
     tables.begin(linear, execute, (word(cpu, state.EFER) & 0x400) !== 0);
     const access = ACCESSES[(write ? 1 : 0) | (execute ? 2 : 0) | (user ? 4 : 0)] ?? READ;
-    return translateLinear(memory, noting, linear, access);
+    return translateLinear(memory, noting, linear, access, upper);
   };
 
   const refuse = (): number => {
