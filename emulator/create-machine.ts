@@ -52,6 +52,7 @@ export const createMachineOn = (factory: HardwareFactory, config: MachineConfig)
   const hardware = factory(memory, events);
   const hypervisor: Hypervisor = {
     hardware,
+    parts: new Map(),
     events,
     frames: createFrames(memory.ramBytes),
     domains: new Map(),

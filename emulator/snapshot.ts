@@ -5,7 +5,7 @@
 
 import { RAM } from './cpu/state.ts';
 import type { Channel, XenDomain, XenVcpu } from './hypervisor/domain.ts';
-import type { Hypervisor } from './hypervisor/hypervisor.ts';
+import type { Hypervisor, SavedValue } from './hypervisor/hypervisor.ts';
 import type { Scheduler } from './hypervisor/schedulers/scheduler.ts';
 import type { Turns } from './hypervisor/turns.ts';
 
@@ -15,7 +15,7 @@ export interface RunState {
   readonly mustEnter: boolean;
 }
 
-const MAGIC = 'HSNAP002';
+const MAGIC = 'HSNAP003';
 /** After the magic and the header's length. */
 const CHECKSUM_OFFSET = 12;
 const PAGE = 4096;
@@ -72,6 +72,7 @@ interface Header {
     readonly last: VcpuName | undefined;
   }[];
   readonly scheduler: Readonly<Record<string, number>>;
+  readonly parts: Readonly<Record<string, SavedValue>>;
   readonly domains: readonly SavedDomain[];
   readonly pages: readonly number[];
 }
@@ -101,6 +102,7 @@ export const saveMachine = (hypervisor: Hypervisor, { turns, scheduler }: RunSta
       last: nameOf(pcpu.last),
     })),
     scheduler: scheduler.save(),
+    parts: Object.fromEntries([...hypervisor.parts].map(([name, part]) => [name, part.save()])),
     domains: [...hypervisor.domains.values()].map((domain) => saveDomain(hypervisor, domain)),
     pages,
   };
@@ -154,6 +156,7 @@ export const restoreMachine = (
     header.ramBytes === memory.ramBytes &&
     header.domains.length === all.length &&
     header.pcpus.length === turns.pcpus.length &&
+    [...hypervisor.parts.keys()].every((name) => name in header.parts) &&
     header.domains.every(({ vcpus }, index) => vcpus.length === all[index]?.vcpus.length);
   const start = snapshot.length - header.pages.length * PAGE;
   if (!fits) throw new RangeError('The snapshot is of a machine of another configuration.');
@@ -180,6 +183,7 @@ export const restoreMachine = (
   });
   turns.active = header.active;
   scheduler.restore(header.scheduler);
+  for (const [name, part] of hypervisor.parts) part.restore(header.parts[name] ?? null);
   hypervisor.nowNs = header.nowNs;
   hypervisor.yieldRequested = header.yieldRequested;
   hypervisor.stopRequest = undefined;

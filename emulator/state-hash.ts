@@ -1,5 +1,6 @@
 /**
- * A hash of what guests can see: RAM, and the registers of every vCPU. Two 32-bit FNV-1a lanes
+ * A hash of what guests can see: RAM, the registers of every vCPU, and what the hypervisor's
+ * components save. Two 32-bit FNV-1a lanes
  * with different offsets; pages of zeros are passed over, with their number mixed in at the next.
  */
 import { CPL, RAM, registerSlot, SEGMENTS, ST, XMM } from './cpu/state.ts';
@@ -8,7 +9,7 @@ import type { Hypervisor } from './hypervisor/hypervisor.ts';
 
 const PRIME = 0x0100_0193;
 
-export const hashState = ({ hardware, domains }: Hypervisor): string => {
+export const hashState = ({ hardware, domains, parts }: Hypervisor): string => {
   let low = 0x811c_9dc5;
   let high = 0x9747_b28c;
   const mix = (word: number): void => {
@@ -40,6 +41,10 @@ export const hashState = ({ hardware, domains }: Hypervisor): string => {
       for (let at = XMM; at < ST + 128; at += 8) mixBig(hardware.slot(vcpu, at));
       mix(vcpu.retired | 0);
     }
+  }
+  for (const [name, part] of parts) {
+    const text = name + JSON.stringify(part.save());
+    for (let at = 0; at < text.length; at += 1) mix(text.charCodeAt(at));
   }
   return [high, low].map((part) => (part >>> 0).toString(16).padStart(8, '0')).join('');
 };

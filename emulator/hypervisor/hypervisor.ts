@@ -18,8 +18,26 @@ type Distributed<T> = T extends MachineEvent
 /** An event without the parts that every event has. */
 export type EventBody = Distributed<MachineEvent>;
 
+/** A value that JSON holds without loss. */
+export type SavedValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly SavedValue[]
+  | { readonly [name: string]: SavedValue };
+
+/** A component with state of its own, which snapshots hold and state hashes cover. */
+export interface SavedPart {
+  save(): SavedValue;
+  /** Takes what `save` gave, on a machine of the same configuration. */
+  restore(saved: SavedValue): void;
+}
+
 export interface Hypervisor {
   readonly hardware: Hardware;
+  /** Components by name; who adds one needs no other place for its state. */
+  readonly parts: Map<string, SavedPart>;
   readonly frames: Frames;
   readonly events: EventStream;
   readonly domains: Map<number, XenDomain>;

@@ -34,6 +34,7 @@ const build = (count = 1) => {
     hardware,
     events: new EventStream(),
     frames: createFrames(memory.ramBytes),
+    parts: new Map(),
     domains: new Map(),
     console: () => {},
     stopRequest: undefined,
