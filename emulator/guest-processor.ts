@@ -1,6 +1,7 @@
 /**
- * The processor that runs guests for the hypervisor: VM entry with its injection, the run loop,
- * breakpoints, and the VM exit when a guest instruction makes one.
+ * The processor that runs guests for the hypervisor: VM entry with its injection, or the return to a
+ * program at privilege level 3; the run loop, breakpoints, and the VM exit or trap when a guest
+ * instruction makes one.
  * VM entry: SDM Vol. 3C ch. 26; checks on the host-state area do not apply, since the hypervisor
  * that is returned to is no code of this machine.
  */
@@ -11,6 +12,7 @@ import { linearOfNumber, noSecondStage } from './cpu/paging.ts';
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
 import * as state from './cpu/state.ts';
+import { createTrapSink } from './cpu/traps.ts';
 import { createWatches } from './cpu/watches.ts';
 import { createFastEngine, createReferenceEngine } from './engine/engine.ts';
 import type { EngineStop, QuickExit } from './hypervisor/hardware.ts';
@@ -18,6 +20,7 @@ import type { GuestProcessor } from './hypervisor/vmx-hardware.ts';
 import type { EngineName } from './machine.ts';
 import type { Maddr } from './memory/addresses.ts';
 import { hostAddressOf, type MachineMemory } from './memory/machine-memory.ts';
+import type { BoundaryExits } from './vmx/boundary-exits.ts';
 import { objectionToEntry } from './vmx/entry.ts';
 import { createGuestOperation, type GuestOperation } from './vmx/non-root.ts';
 import { vmcsEncodingOf } from './vmx/vmcs-fields.ts';
@@ -40,6 +43,17 @@ const CHECKED = [
 /** Iterations of one REP instruction after which the run loop looks up. */
 const ITERATIONS_AT_ONCE = 65_536;
 
+/** Without VMX nothing comes between two instructions. */
+const NO_BOUNDARY: BoundaryExits = {
+  enter: () => undefined,
+  isFree: true,
+  watchesEach: false,
+  remaining: () => Number.POSITIVE_INFINITY,
+  exitsBefore: () => false,
+  exitsAfter: () => false,
+  leave: () => undefined,
+};
+
 /**
  * Told of the exceptions that guests take, after the exception bitmap has let them pass. 'stop'
  * makes the run loop return once the exception has been delivered.
@@ -57,6 +71,8 @@ export const createGuestProcessor = (
   let tscAtStart = 0;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let guest: GuestOperation | undefined;
+  /** Its guest runs at privilege level 3, without VMX. */
+  let isDeprivileged = false;
   let quickExit: QuickExit | undefined;
   const atEntry = new Int32Array(CHECKED.length);
   /** An exit that happened while an event was injected; the next run reports it. */
@@ -83,7 +99,22 @@ export const createGuestProcessor = (
       ? createFastEngine(cpu, () => stopIsDue || watches.isPending)
       : createReferenceEngine(cpu);
 
+  const sink = createTrapSink(cpu);
+
+  const resume = (): void => {
+    isDeprivileged = true;
+    cpu.stage = {
+      ...noSecondStage,
+      beforeEntryWrite: (maddr, linear) => watches.noteWalk(linearOfNumber(linear), maddr),
+    };
+    cpu.nonRoot = sink.nonRoot;
+    setWord(cpu, state.VMX_MODE, 1);
+    setWord(cpu, state.CPL, 3);
+    updateMode(cpu);
+  };
+
   const enter = (vmcs: number, isChecked: boolean): string | undefined => {
+    isDeprivileged = false;
     if (isChecked && guest !== undefined && isAsAtEntry()) {
       setWord(cpu, state.VMX_MODE, 2);
       exitIsDue = begin(guest);
@@ -152,26 +183,27 @@ export const createGuestProcessor = (
   };
 
   /** A CPUID whose VM exit is handled at once. */
-  const passCpuid = (operation: GuestOperation): boolean => {
-    if (quickExit === undefined) return false;
+  const passCpuid = (): boolean => {
+    if (quickExit === undefined || isDeprivileged || guest === undefined) return false;
     cpu.instructionLength = CPUID_BYTES;
-    if (!quickExit(CPUID_EXIT, operation.exitCpuid)) return false;
+    if (!quickExit(CPUID_EXIT, guest.exitCpuid)) return false;
     engine.skip(CPUID_BYTES);
     return true;
   };
 
   const leave = (): EngineStop => {
+    watches.dropUnfinished();
+    if (isDeprivileged) return 'trap';
     exitIsDue = false;
     guest?.boundary.leave(now());
-    watches.dropUnfinished();
     setWord(cpu, state.VMX_MODE, 1);
     return 'exit';
   };
 
   const run = (budget: number, ignoresBreakpoint: boolean): EngineStop => {
     engine.begin();
-    if (guest === undefined) throw new Error('No guest has been entered.');
-    const { boundary } = guest;
+    if (guest === undefined && !isDeprivileged) throw new Error('No guest has been entered.');
+    const boundary = isDeprivileged || guest === undefined ? NO_BOUNDARY : guest.boundary;
     if (timerIsDue) boundary.enter(now());
     timerIsDue = false;
     if (exitIsDue) return leave();
@@ -190,7 +222,7 @@ export const createGuestProcessor = (
         boundary.watchesEach ? 1 : Math.min(budget - before, boundary.remaining(now())),
         isFree,
       );
-      if (result === 'cpuid') result = passCpuid(guest) ? 'retired' : engine.finishCpuid();
+      if (result === 'cpuid') result = passCpuid() ? 'retired' : engine.finishCpuid();
       if (engine.steps > before) isFirst = false;
       switch (result) {
         case 'ran':
@@ -225,6 +257,10 @@ export const createGuestProcessor = (
       return engine.retired;
     },
     enter,
+    resume,
+    get trap() {
+      return sink.trap;
+    },
     setQuickExit: (handle) => {
       quickExit = handle;
     },
@@ -250,6 +286,7 @@ export const createGuestProcessor = (
     windowChanged: () => {
       engine.forget();
       guest = undefined;
+      isDeprivileged = false;
       cpu.nonRoot = undefined;
       exitIsDue = false;
     },

@@ -19,8 +19,8 @@ export type Channel = { vcpu: number } & (
 export interface XenVcpu {
   readonly id: number;
   readonly domain: XenDomain;
-  /** Where its VMCS is. */
-  readonly vmcs: Maddr;
+  /** Where its VMCS is; a PV vCPU has none. */
+  readonly vmcs: Maddr | undefined;
   /** Its processor state (cpu/state.ts) while another vCPU is loaded. */
   readonly window: Uint8Array;
   state: 'runnable' | 'blocked' | 'offline';

@@ -3,12 +3,13 @@
  * engine. The hypervisor is software in root operation; it sees guest state only through the
  * current VMCS and the registers that VM exits leave alone (general registers, CR2, ...).
  */
+import type { Trap } from '../cpu/traps.ts';
 import type { Watch, WatchedAccess } from '../cpu/watches.ts';
 import type { MachineMemory } from '../memory/machine-memory.ts';
 import type { XenVcpu } from './domain.ts';
 
-/** Why the engine came back. */
-export type EngineStop = 'budget' | 'exit' | 'halted' | 'shutdown' | 'breakpoint' | 'stop';
+/** Why the engine came back. `exit`: a VM exit; `trap`: of a guest that runs without VMX. */
+export type EngineStop = 'budget' | 'exit' | 'trap' | 'halted' | 'shutdown' | 'breakpoint' | 'stop';
 
 /**
  * Handles a VM exit whose handler only sets general registers, without a look at events or steps;
@@ -31,6 +32,13 @@ export interface Hardware {
   prepareVmcs(vcpu: XenVcpu): void;
   /** VMLAUNCH or VMRESUME; a sentence if the entry fails. */
   enter(): string | undefined;
+  /**
+   * IRET to the loaded vCPU as a program at privilege level 3, in place of VM entry; what enters the
+   * hypervisor then is a trap.
+   */
+  resume?(): void;
+  /** What the last 'trap' was. */
+  readonly trap?: Trap | undefined;
   /** Runs the entered guest for at most `budget` instructions. */
   run(budget: number): EngineStop;
   /** Runs exactly one instruction of the entered guest. */

@@ -4,6 +4,7 @@
  */
 import { WINDOW, WINDOW_BYTES } from '../cpu/state.ts';
 import type { Watch } from '../cpu/watches.ts';
+import type { Maddr } from '../memory/addresses.ts';
 import type { MachineMemory } from '../memory/machine-memory.ts';
 import {
   clearVmcs,
@@ -21,6 +22,8 @@ export type GuestProcessor = Pick<
   Hardware,
   | 'run'
   | 'step'
+  | 'resume'
+  | 'trap'
   | 'retired'
   | 'setQuickExit'
   | 'setTsc'
@@ -60,6 +63,10 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
     if (loaded === undefined) throw new Error('No VMCS is current.');
     return loaded;
   };
+  const regionOf = ({ vmcs }: XenVcpu): Maddr => {
+    if (vmcs === undefined) throw new Error('A PV vCPU has no VMCS.');
+    return vmcs;
+  };
   const peekField = (vcpu: XenVcpu, field: number): bigint => {
     const value = readVmcs(memory, vcpu.vmcs, windowOf(vcpu), field);
     if (value === undefined) throw new Error(`There is no VMCS field 0x${field.toString(16)}.`);
@@ -92,11 +99,18 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
         throw new Error(`There is no VMCS field 0x${field.toString(16)}.`);
       }
     },
-    prepareVmcs: ({ vmcs }) => clearVmcs(memory, vmcs),
+    prepareVmcs: (vcpu) => clearVmcs(memory, regionOf(vcpu)),
     enter() {
-      const objection = processor.enter(required().vmcs, isChecked);
+      const objection = processor.enter(regionOf(required()), isChecked);
       isChecked = objection === undefined;
       return objection;
+    },
+    resume() {
+      isChecked = false;
+      processor.resume?.();
+    },
+    get trap() {
+      return processor.trap;
     },
     setQuickExit: (handle) => processor.setQuickExit?.(handle),
     run: (budget) => processor.run(budget),

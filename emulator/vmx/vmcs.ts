@@ -104,10 +104,13 @@ export const vmcsSlotOf = (region: Maddr, encoding: number): number => {
   return slotOf(region, field) * 2;
 };
 
-/** A field of a VMCS, whose guest state is in `window`; undefined if there is no such field. */
+/**
+ * A field of a VMCS, whose guest state is in `window`; undefined if there is no such field. Without
+ * a region there is guest state alone.
+ */
 export const readVmcs = (
   { quads }: MachineMemory,
-  region: Maddr,
+  region: Maddr | undefined,
   window: WindowSlots,
   encoding: number,
 ): bigint | undefined => {
@@ -115,13 +118,14 @@ export const readVmcs = (
   const inWindow = windowSlots.get(encoding);
   if (inWindow !== undefined) return window.get(inWindow);
   const field = vmcsFieldOf(encoding);
-  return field === undefined ? undefined : (quads[slotOf(region, field)] as bigint);
+  if (field === undefined || region === undefined) return undefined;
+  return quads[slotOf(region, field)] as bigint;
 };
 
 /** Writes a field, cut to its width; false if there is no such field. */
 export const writeVmcs = (
   { quads }: MachineMemory,
-  region: Maddr,
+  region: Maddr | undefined,
   window: WindowSlots,
   encoding: number,
   value: bigint,
@@ -132,6 +136,7 @@ export const writeVmcs = (
   const inWindow = windowSlots.get(encoding);
   if (encoding === RFLAGS) writeRflags(window, cut);
   else if (inWindow !== undefined) window.set(inWindow, cut);
+  else if (region === undefined) return false;
   else quads[slotOf(region, field)] = cut;
   return true;
 };
