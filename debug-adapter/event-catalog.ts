@@ -59,6 +59,22 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     events: exits,
   },
   {
+    name: 'trap',
+    label: 'PV traps',
+    description: 'A PV guest enters the hypervisor without VMX; stops before it is handled.',
+    filterHint: 'user,#PF',
+    events: [
+      entry('trap:syscall', 'SYSCALL', 'A hypercall of the kernel, or a system call of a process.'),
+      entry('trap:software-interrupt', 'INT n', 'INT3, INTO or INT 80h.'),
+      ...EXCEPTIONS.map(({ name, vector, title }) => ({
+        name: `trap:${vector}`,
+        label: `#${name}`,
+        number: vector,
+        description: `${title}, vector ${vector}, before the guest hears of it.`,
+      })),
+    ],
+  },
+  {
     name: 'hypercall',
     label: 'Hypercalls',
     description: 'The guest calls the hypervisor; stops before the call is served.',

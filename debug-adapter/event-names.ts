@@ -15,6 +15,7 @@ const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
     [
       'vm-exit',
       'vm-entry',
+      'trap',
       'hypercall',
       'ept-violation',
       'balloon',

@@ -83,8 +83,8 @@ export const describeFrame = (
     const uri = exitUri(exit);
     return {
       id,
-      name: `VM exit ${exit.number} ${exit.reason}`,
-      source: { name: `VM exit ${exit.number} ${exit.reason}`, path: uri },
+      name: exit.title,
+      source: { name: exit.title, path: uri },
       line: writeExit(exit).line,
       column: 1,
     };

@@ -97,6 +97,8 @@ export const titleOf = (event: MachineEvent): string => {
   switch (event.kind) {
     case 'vm-exit':
       return `VM exit ${event.number} ${event.reason}`;
+    case 'trap':
+      return `Trap ${event.name} of the guest's ${event.mode}`;
     case 'vm-entry':
       return event.injected === undefined ? 'VM entry' : `VM entry injecting ${event.injected}`;
     case 'hypercall':

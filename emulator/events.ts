@@ -29,6 +29,19 @@ export interface VmExitEvent extends EventBase {
   readonly interruptionInformation: number;
   readonly instructionInformation: number;
 }
+/** A PV guest has entered the hypervisor; `rip` is that of its return frame. */
+export interface TrapEvent extends EventBase {
+  readonly kind: 'trap';
+  readonly source: 'exception' | 'software-interrupt' | 'syscall' | 'sysenter';
+  /** "#GP", "INT 80h", "SYSCALL". */
+  readonly name: string;
+  readonly vector: number;
+  readonly errorCode: number | undefined;
+  /** CR2, for #PF. */
+  readonly address: bigint | undefined;
+  /** Whether the guest's kernel ran, or one of its processes. */
+  readonly mode: 'kernel' | 'user';
+}
 export interface VmEntryEvent extends EventBase {
   readonly kind: 'vm-entry';
   readonly injected: number | undefined;
@@ -121,6 +134,7 @@ export interface ConsoleEvent extends EventBase {
 
 export type MachineEvent =
   | VmExitEvent
+  | TrapEvent
   | VmEntryEvent
   | HypercallEvent
   | EptViolationEvent

@@ -12,10 +12,14 @@ export interface ModuleConfig {
   readonly commandLine?: string;
 }
 
+/** How a domain is virtualized, in xl.cfg's words. */
+export type DomainType = 'pv' | 'pvh';
+
 /** A domain to build; names and units as in xl.cfg where it has them. */
 export interface DomainConfig {
   readonly name: string;
-  readonly type?: 'pvh';
+  /** Default: what the notes of the program say; PVH if they say both. */
+  readonly type?: DomainType;
   /** An ELF executable with a PVH entry note, or a flat binary. */
   readonly program: Uint8Array;
   /** What messages call the program. */
@@ -108,11 +112,13 @@ export interface ExitStep {
   readonly done: boolean;
 }
 
-/** A VM exit whose handler has not finished. */
+/** A VM exit, or a trap of a PV guest, whose handler has not finished. */
 export interface ExitInProgress {
   readonly domain: number;
   readonly vcpu: number;
-  /** "CPUID", 10. */
+  /** "VM exit 10 CPUID", "Trap 13 #GP". */
+  readonly title: string;
+  /** "CPUID", 10; "#GP", 13. */
   readonly reason: string;
   readonly number: number;
   readonly event: MachineEvent;
@@ -144,7 +150,7 @@ export interface P2mRange {
 export interface Domain {
   readonly id: number;
   readonly name: string;
-  readonly type: 'pvh';
+  readonly type: DomainType;
   readonly state: DomainState;
   readonly shutdownReason: EndReason | undefined;
   readonly explanation: string | undefined;

@@ -13,12 +13,12 @@ export interface ExitDocument {
 }
 
 export const exitUri = ({ domain, vcpu, number, reason }: ExitInProgress): string =>
-  `hyperstep-exit:/${vcpuName(domain, vcpu)}/${number}-${reason}.vmexit`;
+  `hyperstep-exit:/${vcpuName(domain, vcpu)}/${number}-${reason.replace(/[^A-Za-z0-9_]/g, '')}.vmexit`;
 
 export const writeExit = (exit: ExitInProgress): ExitDocument => {
   const { event } = exit;
   const lines = [
-    `VM exit ${exit.number} ${exit.reason}`,
+    exit.title,
     `${vcpuName(exit.domain, exit.vcpu)} at RIP ${hex(event.rip)}, after ${event.retired} instructions`,
     '',
     'What happened',

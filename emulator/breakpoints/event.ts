@@ -30,6 +30,8 @@ const namesOf = (event: MachineEvent): string[] => {
   switch (event.kind) {
     case 'vm-exit':
       return [event.reason];
+    case 'trap':
+      return [event.name, event.name.replace(/^#/, ''), event.source, event.mode];
     case 'hypercall':
       return [event.name, ...(event.operation === undefined ? [] : [event.operation])];
     case 'exception':
@@ -54,6 +56,7 @@ const numberOf = (event: MachineEvent): number | undefined => {
       return event.number;
     case 'exception':
     case 'interrupt':
+    case 'trap':
       return event.vector;
     case 'event-channel':
       return event.port;

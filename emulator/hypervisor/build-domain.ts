@@ -34,6 +34,7 @@ export const buildDomain = (
   const p2m = createP2m(hardware.memory, frames);
   const domain: XenDomain = {
     id,
+    type: 'pvh',
     config,
     p2m,
     program,

@@ -2,7 +2,7 @@
  * Domains and their vCPUs as the hypervisor keeps them.
  */
 import type { LoadedProgram } from '../loader/index.ts';
-import type { DomainConfig, DomainState, EndReason } from '../machine.ts';
+import type { DomainConfig, DomainState, DomainType, EndReason } from '../machine.ts';
 import type { Gfn, Maddr, Mfn } from '../memory/addresses.ts';
 import type { P2m } from './p2m.ts';
 
@@ -41,6 +41,7 @@ export interface XenVcpu {
 
 export interface XenDomain {
   readonly id: number;
+  readonly type: DomainType;
   readonly config: DomainConfig;
   readonly p2m: P2m;
   readonly program: LoadedProgram;

@@ -1,7 +1,8 @@
 /**
- * A VM exit from its event to the VM entry after it, step by step.
+ * What has entered the hypervisor, from its event to the return to the guest, step by step; and a VM
+ * exit up to the VM entry after it.
  */
-import type { VmExitEvent } from '../events.ts';
+import type { TrapEvent, VmExitEvent } from '../events.ts';
 import type { ExitInProgress, ExitStep } from '../machine.ts';
 import { exitReasonOf } from '../vmx/exit-reasons.ts';
 import { count, type XenVcpu } from './domain.ts';
@@ -21,14 +22,39 @@ import { emit, endDomain, type Hypervisor } from './hypervisor.ts';
 
 const VALID = 1n << 31n;
 
-export interface PendingExit {
+/** Whoever takes the guest into the hypervisor tells this of it. */
+export interface Entrance {
   readonly vcpu: XenVcpu;
-  readonly context: ExitContext;
-  readonly event: VmExitEvent;
+  /** "VM exit 10 CPUID". */
+  readonly title: string;
+  /** "CPUID", 10; "#GP", 13. */
+  readonly reason: string;
+  readonly number: number;
+  readonly event: VmExitEvent | TrapEvent;
+  /** What happened, a line each. */
+  readonly explain: () => readonly string[];
   readonly steps: ExitSteps;
+  /** The step that ends it. */
+  readonly wayBack: { readonly title: string; readonly detail: string };
+}
+
+export interface PendingExit extends Entrance {
   readonly shown: ExitStep[];
   coming: HypervisorStep | undefined;
 }
+
+/** Tells of it; its handler has not begun. */
+export const openPending = (hypervisor: Hypervisor, entrance: Entrance): PendingExit => {
+  const { event, vcpu } = entrance;
+  vcpu.exits += 1;
+  const pending: PendingExit = { ...entrance, shown: [], coming: undefined };
+  const { events } = hypervisor;
+  if (events.wants(event.kind) && events.emit(event) === 'stop') {
+    hypervisor.stopRequest ??= { why: 'event', event };
+  }
+  pending.coming = takeNext(pending);
+  return pending;
+};
 
 /** Takes the exit that is in the VMCS: counts it and tells of it; its handler has not begun. */
 export const beginExit = (hypervisor: Hypervisor, vcpu: XenVcpu): PendingExit => {
@@ -42,16 +68,18 @@ export const beginExit = (hypervisor: Hypervisor, vcpu: XenVcpu): PendingExit =>
   };
   const handler = findExitHandler(reason);
   const name = exitReasonOf(reason)?.name ?? `EXIT_${reason}`;
-  vcpu.exits += 1;
   count(vcpu.domain.exitCounts, name);
   const event = exitEvent(context, name);
-  const steps = handler?.handle(context) ?? unexpected(context);
-  const pending: PendingExit = { vcpu, context, event, steps, shown: [], coming: undefined };
-  if (hypervisor.events.wants('vm-exit') && hypervisor.events.emit(event) === 'stop') {
-    hypervisor.stopRequest ??= { why: 'event', event };
-  }
-  pending.coming = takeNext(pending);
-  return pending;
+  return openPending(hypervisor, {
+    vcpu,
+    title: `VM exit ${reason} ${name}`,
+    reason: name,
+    number: reason,
+    event,
+    explain: () => explainExit(event),
+    steps: handler?.handle(context) ?? unexpected(context),
+    wayBack: { title: 'VM entry', detail: 'back to the guest' },
+  });
 };
 
 /**
@@ -101,19 +129,26 @@ function* unexpected({ hypervisor, vcpu, reason }: ExitContext): ExitSteps {
 }
 
 /** What the debugger shows of it. */
-export const viewExit = ({ vcpu, event, shown, coming }: PendingExit): ExitInProgress => ({
+export const viewExit = ({
+  vcpu,
+  shown,
+  coming,
+  wayBack,
+  ...rest
+}: PendingExit): ExitInProgress => ({
   domain: vcpu.domain.id,
   vcpu: vcpu.id,
-  reason: event.reason,
-  number: event.number,
-  event,
-  explanation: explainExit(event),
+  title: rest.title,
+  reason: rest.reason,
+  number: rest.number,
+  event: rest.event,
+  explanation: rest.explain(),
   steps: [
     ...shown,
     ...(coming === undefined
       ? []
       : [{ title: coming.title, detail: coming.detail(), done: false }]),
-    { title: 'VM entry', detail: 'back to the guest', done: false },
+    { ...wayBack, done: false },
   ],
   next: shown.length,
 });

@@ -66,7 +66,7 @@ export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain =>
   return {
     id: domain.id,
     name: domain.config.name,
-    type: 'pvh',
+    type: domain.type,
     get state() {
       const isBlocked = domain.vcpus.every(({ state }) => state !== 'runnable');
       return domain.state === 'running' && isBlocked ? 'blocked' : domain.state;
