@@ -268,7 +268,8 @@ export interface WalkResult {
 
 /** What is known of a domain's program. */
 export interface ProgramView {
-  readonly entry: number;
+  /** Guest-physical address of the PVH entry. */
+  readonly entry: number | undefined;
   readonly symbols: readonly ProgramSymbol[];
   readonly lines: readonly ProgramLine[];
   readonly notes: readonly string[];

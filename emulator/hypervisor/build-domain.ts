@@ -29,7 +29,7 @@ export const buildDomain = (
   const { hardware, frames } = hypervisor;
   checkConfig(config);
   const program = load(config);
-  const { pieces, startInfo } = layOut(config, program);
+  const { pieces, entry, startInfo } = layOut(config, program);
   const pages = config.memoryBytes / 4096;
   const p2m = createP2m(hardware.memory, frames);
   const domain: XenDomain = {
@@ -73,7 +73,7 @@ export const buildDomain = (
     writeVcpuTime(hypervisor, domain, index);
     hardware.prepareVmcs(vcpu);
     hardware.load(vcpu);
-    setUpVcpu(hardware, vcpu, msrBitmap, program.entry, startInfo);
+    setUpVcpu(hardware, vcpu, msrBitmap, entry, startInfo);
   }
   return domain;
 };

@@ -33,6 +33,7 @@ export const memoryMapOf = ({ memoryBytes }: DomainConfig): MemoryMapEntry[] => 
 export interface StartOfDay {
   /** Pieces to write, guest-physical. */
   readonly pieces: readonly { readonly address: number; readonly bytes: Uint8Array }[];
+  readonly entry: number;
   /** For EBX. */
   readonly startInfo: number;
 }
@@ -48,6 +49,9 @@ export const layOut = (config: DomainConfig, program: LoadedProgram): StartOfDay
       );
     }
     end = Math.max(end, address + memoryBytes);
+  }
+  if (program.entry === undefined) {
+    throw new MachineConfigError(`${what} has no Xen note PHYS32_ENTRY, which a PVH domain needs.`);
   }
   if (program.entry >= config.memoryBytes) {
     throw new MachineConfigError(
@@ -109,7 +113,7 @@ export const layOut = (config: DomainConfig, program: LoadedProgram): StartOfDay
       `${what} with its start info and modules ends at 0x${free.toString(16)}; the domain has ${config.memoryBytes} bytes.`,
     );
   }
-  return { pieces, startInfo };
+  return { pieces, entry: program.entry, startInfo };
 };
 
 const textBytes = (text: string): Uint8Array =>

@@ -8,6 +8,7 @@ import type { ProgramLine, ProgramSymbol } from '../machine.ts';
 import { ByteReader } from './byte-reader.ts';
 import { readLineProgram } from './dwarf-lines.ts';
 import { hex, type LoadedProgram, ProgramError, type ProgramSegment } from './loader.ts';
+import { interpretNotes, readNotes } from './xen-notes.ts';
 
 const PT_LOAD = 1;
 const PT_NOTE = 4;
@@ -15,23 +16,6 @@ const SHT_SYMTAB = 2;
 const SHT_NOTE = 7;
 const SHT_NOBITS = 8;
 const MAXIMUM_HEADERS = 4096;
-
-/** Xen public/elfnote.h, by type. */
-const XEN_NOTES: Readonly<Record<number, string>> = {
-  1: 'ENTRY',
-  2: 'HYPERCALL_PAGE',
-  3: 'VIRT_BASE',
-  4: 'PADDR_OFFSET',
-  5: 'XEN_VERSION',
-  6: 'GUEST_OS',
-  7: 'GUEST_VERSION',
-  8: 'LOADER',
-  9: 'PAE_MODE',
-  10: 'FEATURES',
-  18: 'PHYS32_ENTRY',
-};
-const PHYS32_ENTRY = 18;
-const TEXT_NOTES = new Set([5, 6, 7, 8, 9, 10]);
 
 interface Section {
   readonly name: string;
@@ -45,7 +29,7 @@ interface Section {
 export const isElf = (bytes: Uint8Array): boolean =>
   bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
 
-/** Loads an ELF executable with Xen's PHYS32_ENTRY note; throws ProgramError. */
+/** Loads an ELF executable that Xen can enter; throws ProgramError. */
 export const loadElf = (bytes: Uint8Array): LoadedProgram => {
   const file = new ByteReader(bytes);
   const wide = elfClass(file) === 64;
@@ -72,19 +56,24 @@ export const loadElf = (bytes: Uint8Array): LoadedProgram => {
       optional(() => readNotes(file, offset, size, alignment, notes));
     }
   }
-  const entryNote = notes.get(PHYS32_ENTRY);
-  if (entryNote === undefined) {
+  const { pvhEntry, pv, texts } = interpretNotes(
+    notes,
+    optional(() => legacyText(file, sections)),
+    wide ? file.u64(24, 'e_entry') : BigInt(file.u32(24, 'e_entry')),
+  );
+  if (pvhEntry === undefined && pv === undefined) {
     throw new ProgramError(
-      'The program has no Xen note PHYS32_ENTRY (type 18), so a PVH domain can not enter it.',
+      'The program has no Xen note PHYS32_ENTRY (type 18), so a PVH domain can not enter it, and none for a PV domain.',
     );
   }
   return {
     format: wide ? 'elf64' : 'elf32',
     segments: loaded,
-    entry: Number(noteNumber(entryNote)),
+    entry: pvhEntry,
+    pv: wide ? pv : undefined,
     symbols: optional(() => readSymbols(file, wide, sections)) ?? [],
     lines: optional(() => readLines(file, sections)) ?? [],
-    notes: [...notes].map(([type, value]) => noteText(type, value)),
+    notes: texts,
   };
 };
 
@@ -154,44 +143,6 @@ const segment = (file: ByteReader, header: ProgramHeader): ProgramSegment => {
   };
 };
 
-const readNotes = (
-  file: ByteReader,
-  start: number,
-  sizeBytes: number,
-  alignment: number,
-  notes: Map<number, Uint8Array>,
-): void => {
-  const step = alignment === 8 ? 8 : 4;
-  const align = (value: number): number => Math.ceil(value / step) * step;
-  file.slice(start, sizeBytes, 'notes');
-  for (let at = start; at + 12 <= start + sizeBytes; ) {
-    const nameBytes = file.u32(at, 'n_namesz');
-    const valueBytes = file.u32(at + 4, 'n_descsz');
-    const type = file.u32(at + 8, 'n_type');
-    const value = at + align(12 + nameBytes);
-    const isXen = nameBytes === 4 && file.text(at + 12, at + 16, 'note name') === 'Xen';
-    const contents = file.slice(value, valueBytes, 'note value');
-    if (isXen) notes.set(type, contents);
-    at = value + align(valueBytes);
-  }
-};
-
-const noteNumber = (value: Uint8Array): bigint => {
-  if (value.length !== 4 && value.length !== 8) {
-    throw new ProgramError(
-      `Xen's note PHYS32_ENTRY has ${value.length} bytes; 4 or 8 were expected.`,
-    );
-  }
-  return value.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
-};
-
-const noteText = (type: number, value: Uint8Array): string => {
-  const name = XEN_NOTES[type] ?? `type ${type}`;
-  if (TEXT_NOTES.has(type))
-    return `${name} = "${String.fromCharCode(...value).replace(/\0+$/, '')}"`;
-  return `${name} = ${hex(value.slice(0, 8).reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n))}`;
-};
-
 const sectionHeaders = (file: ByteReader, wide: boolean): Section[] => {
   const table = wide ? file.size(40, 'e_shoff') : file.u32(32, 'e_shoff');
   const entryBytes = file.u16(wide ? 58 : 46, 'e_shentsize');
@@ -219,6 +170,11 @@ const sectionHeaders = (file: ByteReader, wide: boolean): Section[] => {
             file.text(names.offset + section.name, names.offset + names.size, 'section name'),
           ) ?? ''),
   }));
+};
+
+const legacyText = (file: ByteReader, sections: readonly Section[]): string | undefined => {
+  const section = sections.find(({ name }) => name === '__xen_guest');
+  return section && file.text(section.offset, section.offset + section.size, '__xen_guest');
 };
 
 const readSymbols = (

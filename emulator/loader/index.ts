@@ -5,6 +5,7 @@ import { isElf, loadElf } from './elf.ts';
 import { type LoadedProgram, ProgramError } from './loader.ts';
 
 export { type LoadedProgram, ProgramError, type ProgramSegment } from './loader.ts';
+export type { PvProgram } from './xen-notes.ts';
 
 /** An ELF executable, or anything else as a flat binary at `loadAddress`; throws ProgramError. */
 export const loadProgram = (bytes: Uint8Array, loadAddress: number): LoadedProgram => {
@@ -14,6 +15,7 @@ export const loadProgram = (bytes: Uint8Array, loadAddress: number): LoadedProgr
     format: 'flat',
     segments: [{ address: loadAddress, bytes, memoryBytes: bytes.length }],
     entry: loadAddress,
+    pv: undefined,
     symbols: [],
     lines: [],
     notes: [],

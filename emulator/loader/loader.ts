@@ -3,6 +3,7 @@
  * and what debuggers want to know of it.
  */
 import type { ProgramLine, ProgramSymbol } from '../machine.ts';
+import type { PvProgram } from './xen-notes.ts';
 
 export interface ProgramSegment {
   /** Guest-physical. */
@@ -15,8 +16,10 @@ export interface ProgramSegment {
 export interface LoadedProgram {
   readonly format: 'elf32' | 'elf64' | 'flat';
   readonly segments: readonly ProgramSegment[];
-  /** Guest-physical address of the PVH entry. */
-  readonly entry: number;
+  /** Guest-physical address of the PVH entry; undefined if it has none. */
+  readonly entry: number | undefined;
+  /** How a 64-bit PV domain is entered; undefined if it says nothing of that. */
+  readonly pv: PvProgram | undefined;
   readonly symbols: readonly ProgramSymbol[];
   readonly lines: readonly ProgramLine[];
   /** Xen's notes in words: "PHYS32_ENTRY = 0x100000". */
