@@ -21,13 +21,21 @@ import type { EngineName } from './machine.ts';
 import type { Maddr } from './memory/addresses.ts';
 import { hostAddressOf, type MachineMemory } from './memory/machine-memory.ts';
 import type { BoundaryExits } from './vmx/boundary-exits.ts';
-import { objectionToEntry } from './vmx/entry.ts';
+import { INVALID_CONTROLS } from './vmx/control-rules.ts';
+import { BAD_POINTERS, type EntryRefusal, refusalOfEntry } from './vmx/entry.ts';
+import { exitReasonNumber } from './vmx/exit-reasons.ts';
+import { loadGuestState } from './vmx/load-guest-state.ts';
 import { createGuestOperation, type GuestOperation } from './vmx/non-root.ts';
 import { vmcsEncodingOf } from './vmx/vmcs-fields.ts';
 
 const INJECTION = vmcsEncodingOf('ENTRY_INTERRUPTION_INFORMATION');
 const INJECTION_CODE = vmcsEncodingOf('ENTRY_EXCEPTION_ERROR_CODE');
 const INJECTION_LENGTH = vmcsEncodingOf('ENTRY_INSTRUCTION_LENGTH');
+const INSTRUCTION_ERROR = vmcsEncodingOf('VM_INSTRUCTION_ERROR');
+const EXIT_REASON = vmcsEncodingOf('EXIT_REASON');
+const EXIT_QUALIFICATION = vmcsEncodingOf('EXIT_QUALIFICATION');
+/** Bit 31 of an exit reason: VM entry failed. */
+const ENTRY_FAILURE = 0x8000_0000n | BigInt(exitReasonNumber('ENTRY_FAILURE_GUEST_STATE'));
 const VALID = 1n << 31n;
 const HAS_CODE = 1n << 11n;
 const EVENT_TYPE_BITS = 0x700n;
@@ -77,6 +85,8 @@ export const createGuestProcessor = (
   const atEntry = new Int32Array(CHECKED.length);
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
+  /** Whether the last check of VM entry found nothing. */
+  let isSound = false;
   /** The VMX-preemption timer starts with the next run, when the time is known. */
   let timerIsDue = false;
   let stopIsDue = false;
@@ -115,20 +125,21 @@ export const createGuestProcessor = (
 
   const enter = (vmcs: number, isChecked: boolean): string | undefined => {
     isDeprivileged = false;
-    if (isChecked && guest !== undefined && isAsAtEntry()) {
+    if (isChecked && isSound && guest !== undefined && isAsAtEntry()) {
       setWord(cpu, state.VMX_MODE, 2);
       exitIsDue = begin(guest);
       return undefined;
     }
     const operation = createGuestOperation(cpu, vmcs as Maddr);
-    const objection = objectionToEntry(operation.read);
-    if (objection !== undefined) return objection;
+    const refusal = refusalOfEntry(operation.read);
+    if (refusal !== undefined) return refuse(operation, refusal);
     guest = operation;
     for (const [i, slot] of CHECKED.entries()) atEntry[i] = word(cpu, slot);
     cpu.stage = {
       ...operation.stage,
       beforeEntryWrite: (maddr, linear) => watches.noteWalk(linearOfNumber(linear), maddr),
     };
+    if (!loadGuestState(cpu, operation)) return refuse(operation, BAD_POINTERS);
     const { nonRoot } = operation;
     cpu.nonRoot = {
       ...nonRoot,
@@ -141,7 +152,23 @@ export const createGuestProcessor = (
     setWord(cpu, state.VMX_MODE, 2);
     setWord(cpu, state.CPL, (word(cpu, state.segmentAccess(state.SS)) >> 5) & 3);
     updateMode(cpu);
+    isSound = true;
     exitIsDue = begin(operation);
+    return undefined;
+  };
+
+  /** Fails VM entry: VMfailValid and a sentence, or the VM exit of bad guest state. */
+  const refuse = (operation: GuestOperation, refusal: EntryRefusal): string | undefined => {
+    isSound = false;
+    if (refusal.kind === 'controls') {
+      operation.write(INSTRUCTION_ERROR, BigInt(INVALID_CONTROLS));
+      return refusal.words;
+    }
+    // The other fields of exits stay as they are.
+    operation.write(EXIT_REASON, ENTRY_FAILURE);
+    operation.write(EXIT_QUALIFICATION, refusal.qualification);
+    guest = operation;
+    exitIsDue = true;
     return undefined;
   };
 

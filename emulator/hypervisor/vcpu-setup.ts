@@ -16,10 +16,10 @@ const PIN = 0x16n | 1n | 8n;
 const PRIMARY = 0x0400_6172n | (1n << 7n) | (1n << 24n) | (1n << 28n) | (1n << 31n);
 /** EPT, RDTSCP, VPID, WBINVD exiting, unrestricted guest, INVPCID. */
 const SECONDARY = 2n | 8n | 32n | 64n | 128n | (1n << 12n);
-/** Host in 64-bit mode; PAT and EFER saved and loaded. */
-const EXIT = 0x3_6dfbn | (1n << 9n) | (15n << 18n);
-/** PAT and EFER loaded. */
-const ENTRY = 0x11fbn | (1n << 14n) | (1n << 15n);
+/** Debug controls saved, host in 64-bit mode, PAT and EFER saved and loaded. */
+const EXIT = 0x3_6dfbn | (1n << 2n) | (1n << 9n) | (15n << 18n);
+/** Debug controls, PAT and EFER loaded. */
+const ENTRY = 0x11fbn | (1n << 2n) | (1n << 14n) | (1n << 15n);
 const CR0_START = 0x31n;
 const CR4_VMXE = 1n << 13n;
 const PAT_RESET = 0x0007_0406_0007_0406n;

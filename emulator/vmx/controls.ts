@@ -6,10 +6,12 @@
 import { vmcsEncodingOf } from './vmcs-fields.ts';
 
 /** A field of controls: the bits that must be 1, and the position of each control. */
-interface ControlField {
+export interface ControlField {
   readonly field: string;
   readonly title: string;
   readonly mustBeOne: number;
+  /** Without "activate secondary controls" all of them are 0. */
+  readonly isSecondary?: boolean;
   readonly bits: Readonly<Record<string, number>>;
 }
 
@@ -55,6 +57,7 @@ const secondary = {
   field: 'SECONDARY_PROCESSOR_BASED_CONTROLS',
   title: 'secondary processor-based VM-execution controls',
   mustBeOne: 0,
+  isSecondary: true,
   bits: {
     'enable EPT': 1,
     'descriptor-table exiting': 2,
@@ -118,7 +121,7 @@ const places = new Map<string, ControlPlace>(
       {
         field: vmcsEncodingOf(group.field),
         bit: 1 << position,
-        isSecondary: group.field === secondary.field,
+        isSecondary: group === secondary,
       },
     ]),
   ),

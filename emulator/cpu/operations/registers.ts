@@ -26,7 +26,7 @@ const CR0_DEFINED = 0xe005_003fn;
 const CR0_ET = 16n;
 const CR4_PAE = 1n << 5n;
 /** VME to PCE, OSFXSR, OSXMMEXCPT, UMIP, VMXE, FSGSBASE, SMEP, SMAP. */
-const CR4_DEFINED = 0x31_2fffn;
+export const CR4_DEFINED = 0x31_2fffn;
 /** Changes of CD, NW and PG, and of PAE, PGE, PSE and SMEP load the PDPTE registers. */
 const CR0_RELOADS = 0xe000_0000n;
 const CR4_RELOADS = 0x10_00b0n;
@@ -77,7 +77,7 @@ const finish = (cpu: Cpu, setting: Setting): Outcome =>
   setting === 'exit' ? OUTCOME.exit : setting ? OUTCOME.next : raise(cpu, 'GP', 0);
 
 /** With PAE paging the four top entries are loaded here: SDM Vol. 3A 4.4.1 "PDPTE Registers". */
-const loadPointers = (cpu: Cpu, cr0: bigint, cr3: bigint, cr4: bigint): Setting => {
+export const loadPointers = (cpu: Cpu, cr0: bigint, cr3: bigint, cr4: bigint): Setting => {
   const usesPae = (cr0 & CR0_PG) !== 0n && (cr4 & CR4_PAE) !== 0n;
   if (!usesPae || (quad(cpu, state.EFER) & EFER_LME) !== 0n) return true;
   const table = Number(cr3 & 0xffff_ffe0n);

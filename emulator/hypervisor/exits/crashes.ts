@@ -2,6 +2,7 @@
  * Exits after which a domain can not go on: triple fault, EPT misconfiguration, invalid guest
  * state. Sources: SDM Vol. 3C 25.2, 26.7, 28.3.3.1.
  */
+import { objectionToGuestState } from '../../vmx/entry.ts';
 import { FIELD } from '../hardware.ts';
 import { endDomain } from '../hypervisor.ts';
 import { type ExitHandler, hex, readField, step } from './exit.ts';
@@ -40,12 +41,16 @@ export const eptMisconfiguration: ExitHandler = {
 export const invalidGuestState: ExitHandler = {
   number: 33,
   *handle(context) {
-    yield step('End the domain', () => 'the checks of VM entry refused the guest state');
+    const { hypervisor, vcpu, qualification } = context;
+    const words =
+      objectionToGuestState(hypervisor.hardware.read) ??
+      `the guest state is not valid (qualification ${hex(qualification)}).`;
+    yield step('End the domain', () => `the checks of VM entry refused the guest state: ${words}`);
     endDomain(
-      context.hypervisor,
-      context.vcpu,
+      hypervisor,
+      vcpu,
       'crash',
-      `VM entry failed: the guest state of vCPU ${context.vcpu.id} is not valid (qualification ${hex(context.qualification)}).`,
+      `VM entry failed: the guest state of vCPU ${vcpu.id} is not valid. ${words}`,
     );
   },
 };
