@@ -136,7 +136,17 @@ export type VcpuState = 'running' | 'runnable' | 'blocked' | 'offline' | 'paused
 export interface P2mRange {
   readonly first: Gfn;
   readonly count: number;
-  readonly type: 'ram' | 'ballooned' | 'mmio' | 'hole' | 'special';
+  readonly type:
+    | 'hole'
+    | 'ram'
+    | 'ballooned'
+    | 'mmio'
+    | 'special'
+    | 'shared'
+    | 'paged'
+    | 'logdirty'
+    | 'grant'
+    | 'on-demand';
   /** Machine frame of the first, if the range is mapped; frames then follow in step. */
   readonly mfn: number | undefined;
   /** EPT permissions, 'rwx', 'r-x', '---'. */
@@ -165,7 +175,8 @@ export interface Domain {
   /** Hypercalls so far by name. */
   readonly hypercallCounts: ReadonlyMap<string, number>;
   readonly consoleText: string;
-  p2m(): readonly P2mRange[];
+  /** The P2M, or the part of it from a gfn up to another. */
+  p2m(first?: number, end?: number): readonly P2mRange[];
   channels(): readonly EventChannelView[];
 }
 

@@ -15,7 +15,7 @@ export interface RunState {
   readonly mustEnter: boolean;
 }
 
-const MAGIC = 'HSNAP003';
+const MAGIC = 'HSNAP004';
 /** After the magic and the header's length. */
 const CHECKSUM_OFFSET = 12;
 const PAGE = 4096;
@@ -65,6 +65,8 @@ interface Header {
   readonly nowNs: number;
   readonly yieldRequested: boolean;
   readonly owners: readonly (readonly [number, number])[];
+  /** Frames in use by their machine address, and how often. */
+  readonly held: readonly (readonly [number, number])[];
   readonly active: number;
   readonly pcpus: readonly {
     readonly own: Record<string, unknown>;
@@ -95,6 +97,7 @@ export const saveMachine = (hypervisor: Hypervisor, { turns, scheduler }: RunSta
     nowNs: hypervisor.nowNs,
     yieldRequested: hypervisor.yieldRequested,
     owners: runLengths(frames.owners),
+    held: frames.held(),
     active: turns.active,
     pcpus: turns.pcpus.map((pcpu) => ({
       own: pick(pcpu, PCPU_KEYS),
@@ -167,7 +170,8 @@ export const restoreMachine = (
   });
   hardware.noteWrite(0, memory.ramBytes);
   const owners: number[] = header.owners.flatMap(([owner, count]) => Array(count).fill(owner));
-  frames.restore(Uint16Array.from(owners));
+  frames.restore(Uint16Array.from(owners), header.held);
+  for (const { p2m } of all) p2m.noteFrames();
   header.domains.forEach((saved, index) => {
     const domain = all[index];
     if (domain !== undefined) restoreDomain(hypervisor, domain, saved);

@@ -7,7 +7,7 @@ import { type DomainConfig, MachineConfigError } from '../machine.ts';
 import { type Gfn, type Maddr, type Mfn, maddrOf } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
 import type { XenDomain, XenVcpu } from './domain.ts';
-import { FRAMES_PER_LARGE_PAGE, OWNER_HYPERVISOR } from './frames.ts';
+import { FRAMES_PER_LARGE_PAGE, type Frames, OWNER_HYPERVISOR } from './frames.ts';
 import { type Hypervisor, writeGpa } from './hypervisor.ts';
 import { createP2m } from './p2m.ts';
 import { CONSOLE_GFN, layOut, XENSTORE_GFN } from './start-of-day.ts';
@@ -113,25 +113,36 @@ export const hypervisorFrame = ({ hardware, frames }: Hypervisor): Mfn => {
   return mfn;
 };
 
-/** Large pages where whole; the rest by single pages. */
+/** Pages of 1 GiB and 2 MiB where they are whole; the rest by single pages. */
 const mapRam = ({ frames }: Hypervisor, domain: XenDomain, pages: number): void => {
   for (let gfn = 0; gfn < pages; ) {
-    const isWhole = gfn + FRAMES_PER_LARGE_PAGE <= pages;
-    const large = isWhole ? frames.allocate(domain.id, FRAMES_PER_LARGE_PAGE) : undefined;
-    if (large !== undefined) {
-      domain.p2m.setLarge(gfn as Gfn, large);
-      gfn += FRAMES_PER_LARGE_PAGE;
-      continue;
-    }
-    const small = frames.allocate(domain.id);
-    if (small === undefined) {
+    const taken = takeRam(frames, domain, gfn, pages - gfn);
+    if (taken === undefined) {
       throw new MachineConfigError(
         `The machine has not enough memory for domain "${domain.config.name}": ${gfn} of ${pages} pages are there.`,
       );
     }
-    domain.p2m.set(gfn as Gfn, 'ram', small);
-    gfn += 1;
+    gfn += taken;
   }
+};
+
+/** Maps the largest page that fits at a gfn; its size, or undefined if no frame is left. */
+const takeRam = (
+  frames: Frames,
+  { id, p2m }: XenDomain,
+  gfn: number,
+  room: number,
+): number | undefined => {
+  for (const pages of [FRAMES_PER_LARGE_PAGE ** 2, FRAMES_PER_LARGE_PAGE, 1]) {
+    const fits = gfn % pages === 0 && pages <= room;
+    const mfn = fits ? frames.allocate(id, pages) : undefined;
+    if (mfn === undefined) continue;
+    const isMapped =
+      pages === 1 ? p2m.set(gfn as Gfn, 'ram', mfn) : p2m.setLarge(gfn as Gfn, mfn, pages);
+    if (isMapped) return pages;
+    frames.release(mfn, pages);
+  }
+  return undefined;
 };
 
 const createVcpu = (domain: XenDomain, id: number, vmcs: Maddr): XenVcpu => ({

@@ -156,7 +156,7 @@ interface Rights {
 }
 
 const combine = (rights: Rights, { access }: P2mEntry): string => {
-  const own = (rights.write ? 7n : 5n) & (rights.execute ? 7n : 3n);
+  const own = (rights.write ? 7 : 5) & (rights.execute ? 7 : 3);
   return `${permissionsOf(own & access)}${rights.user ? 'u' : 's'}`;
 };
 

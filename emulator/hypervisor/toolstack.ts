@@ -5,7 +5,6 @@
 import type { XlResult } from '../machine.ts';
 import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
 import { emit, type Hypervisor } from './hypervisor.ts';
-import { SPECIAL_FIRST } from './start-of-day.ts';
 
 const MIB = 1 << 20;
 
@@ -168,14 +167,8 @@ const destroy = forDomain(
     domain.shutdownReason ??= 'destroyed';
     domain.explanation ??= `Domain ${domain.id} was destroyed by the toolstack.`;
     note(hypervisor, domain, 'destroyed');
-    for (const { first, count, type } of domain.p2m.ranges(domain.labels)) {
-      if (type !== 'ram' || first >= SPECIAL_FIRST) continue;
-      for (let gfn: number = first; gfn < first + count; gfn += 1) {
-        const entry = domain.p2m.lookup(gfn as typeof first);
-        domain.p2m.set(gfn as typeof first, 'hole', undefined);
-        if (entry.mfn !== undefined) hypervisor.frames.release(entry.mfn);
-      }
-    }
+    domain.p2m.clear();
+    hypervisor.frames.releaseAll(domain.id);
     domain.pages = 0;
     hypervisor.hardware.invalidateTranslations();
     return done();

@@ -25,6 +25,7 @@ import type { XenDomain, XenVcpu } from './domain.ts';
 import { isMasked, isPending, VIRQ_NAMES } from './event-channels.ts';
 import { FIELD } from './hardware.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { p2mRanges } from './p2m-ranges.ts';
 
 const GENERAL = [
   'rax',
@@ -92,7 +93,7 @@ export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain =>
     get consoleText() {
       return domain.consoleText;
     },
-    p2m: () => domain.p2m.ranges(domain.labels),
+    p2m: (first, end) => p2mRanges(domain.p2m, domain.labels, first, end),
     channels: () =>
       [...domain.channels].map(([port, channel]) => ({
         port,

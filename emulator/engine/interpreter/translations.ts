@@ -149,7 +149,9 @@ export const createTranslations = (
   const stageMaddrs = new Float64Array(STAGE_ENTRIES);
   const throughStage: SecondStage['translate'] = (gpa, access, linear, forTable) => {
     const offset = gpa & 0xfff;
-    const key = (gpa - offset) / 1024 + (access.execute ? 2 : access.write ? 1 : 0);
+    // Reads of paging entries are writes for EPT, if it has accessed and dirty flags.
+    const kind = access.execute ? 2 : access.write ? 1 : forTable ? 3 : 0;
+    const key = (gpa - offset) / 1024 + kind;
     const index = key & (STAGE_ENTRIES - 1);
     if (stageFrames[index] === key) return ((stageMaddrs[index] ?? 0) + offset) as Maddr;
     const maddr = cpu.stage.translate(gpa, access, linear, forTable);

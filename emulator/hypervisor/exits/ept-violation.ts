@@ -81,7 +81,7 @@ const emulate = ({ hypervisor, vcpu }: ExitContext, first: Gfn): string | undefi
     const host = hostAddressOf(maddrOf(mfn));
     hardware.memory.bytes.fill(0xff, host, host + 4096);
     mapped.push({ gfn, mfn, type: p2m.lookup(gfn).type });
-    p2m.set(gfn, 'mmio', mfn, 3n);
+    p2m.set(gfn, 'mmio', mfn, 3);
     hardware.invalidateTranslations();
     return true;
   };

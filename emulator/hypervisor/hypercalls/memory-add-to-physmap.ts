@@ -6,8 +6,8 @@
 import type { Gfn } from '../../memory/addresses.ts';
 import { selfOf } from '../hypervisor.ts';
 import { MAXIMUM_GFN } from '../p2m.ts';
+import { changeP2m } from '../p2m-changes.ts';
 import { defineHypercall } from './hypercall.ts';
-import { changeP2m } from './memory-reservation.ts';
 
 const XENMAPSPACE_shared_info = 0n;
 
@@ -27,10 +27,10 @@ export const memoryAddToPhysmap = defineHypercall({
     const old = domain.p2m.lookup(gfn);
     if (old.type === 'special') return gfn === domain.sharedInfoGfn ? 0 : 'EINVAL';
     if (domain.sharedInfoGfn !== undefined) {
-      changeP2m(hypervisor, vcpu, domain.sharedInfoGfn, 'hole', undefined);
+      changeP2m(hypervisor, domain, domain.sharedInfoGfn, 'hole', undefined);
       domain.labels.delete(domain.sharedInfoGfn);
     }
-    changeP2m(hypervisor, vcpu, gfn, 'special', domain.sharedInfo);
+    if (!changeP2m(hypervisor, domain, gfn, 'special', domain.sharedInfo)) return 'ENOMEM';
     if (old.mfn !== undefined) {
       hypervisor.frames.release(old.mfn);
       domain.pages -= 1;

@@ -4,14 +4,9 @@
  */
 import type { Gfn } from '../../memory/addresses.ts';
 import { selfOf } from '../hypervisor.ts';
+import { changeP2m } from '../p2m-changes.ts';
 import { defineHypercall } from './hypercall.ts';
-import {
-  changeP2m,
-  eachExtent,
-  MAXIMUM_ORDER,
-  noteBalloon,
-  RESERVATION,
-} from './memory-reservation.ts';
+import { eachExtent, MAXIMUM_ORDER, noteBalloon, RESERVATION } from './memory-reservation.ts';
 
 export const memoryDecreaseReservation = defineHypercall({
   name: 'XENMEM_decrease_reservation',
@@ -31,7 +26,7 @@ export const memoryDecreaseReservation = defineHypercall({
       for (let gfn: number = first; gfn < first + pages; gfn += 1) {
         const { type, mfn } = domain.p2m.lookup(gfn as Gfn);
         if (type !== 'ram' || mfn === undefined) return false;
-        changeP2m(hypervisor, vcpu, gfn as Gfn, 'ballooned', undefined);
+        if (!changeP2m(hypervisor, domain, gfn as Gfn, 'ballooned', undefined)) return false;
         hypervisor.frames.release(mfn);
         domain.pages -= 1;
         noteBalloon(hypervisor, vcpu, 'decrease', gfn as Gfn, mfn);

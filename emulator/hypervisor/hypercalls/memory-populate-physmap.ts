@@ -6,14 +6,9 @@ import { type Gfn, type Maddr, maddrOf } from '../../memory/addresses.ts';
 import { hostAddressOf } from '../../memory/machine-memory.ts';
 import { selfOf } from '../hypervisor.ts';
 import { MAXIMUM_GFN } from '../p2m.ts';
+import { changeP2m } from '../p2m-changes.ts';
 import { defineHypercall } from './hypercall.ts';
-import {
-  changeP2m,
-  eachExtent,
-  MAXIMUM_ORDER,
-  noteBalloon,
-  RESERVATION,
-} from './memory-reservation.ts';
+import { eachExtent, MAXIMUM_ORDER, noteBalloon, RESERVATION } from './memory-reservation.ts';
 
 export const memoryPopulatePhysmap = defineHypercall({
   name: 'XENMEM_populate_physmap',
@@ -42,7 +37,10 @@ export const memoryPopulatePhysmap = defineHypercall({
         const host = hostAddressOf(maddrOf(mfn) as Maddr);
         hypervisor.hardware.memory.bytes.fill(0, host, host + 4096);
         hypervisor.hardware.noteWrite(maddrOf(mfn), 4096);
-        changeP2m(hypervisor, vcpu, gfn as Gfn, 'ram', mfn);
+        if (!changeP2m(hypervisor, domain, gfn as Gfn, 'ram', mfn)) {
+          hypervisor.frames.release(mfn);
+          return false;
+        }
         domain.pages += 1;
         noteBalloon(hypervisor, vcpu, 'populate', gfn as Gfn, mfn);
       }

@@ -5,7 +5,6 @@
 import type { Gfn, Mfn } from '../../memory/addresses.ts';
 import type { XenVcpu } from '../domain.ts';
 import { copyFromGuest, emit, type Hypervisor } from '../hypervisor.ts';
-import type { P2mType } from '../p2m.ts';
 import { type HypercallContext, readNumber } from './hypercall.ts';
 
 export const RESERVATION = {
@@ -38,23 +37,6 @@ export const eachExtent = (
     if (!perform(Number(readNumber(bytes, 0, wordBytes)) as Gfn)) break;
   }
   return done;
-};
-
-/** Changes one entry of the P2M and tells of it. */
-export const changeP2m = (
-  hypervisor: Hypervisor,
-  vcpu: XenVcpu,
-  gfn: Gfn,
-  type: P2mType,
-  mfn: Mfn | undefined,
-): void => {
-  const { p2m } = vcpu.domain;
-  const oldType = p2m.lookup(gfn).type;
-  p2m.set(gfn, type, mfn);
-  hypervisor.hardware.invalidateTranslations();
-  if (hypervisor.events.wants('p2m-change')) {
-    emit(hypervisor, vcpu, { kind: 'p2m-change', gfn, oldType, newType: type, mfn });
-  }
 };
 
 /** Tells of one page that went or came. */
