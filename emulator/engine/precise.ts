@@ -1,9 +1,6 @@
 /**
  * The precise engine: fetches, decodes and evaluates one instruction at a time on the processor's
  * state, with the reference engine of isa/. Everything is exact; nothing is fast.
- *
- * Decoded instructions are remembered by machine address together with their bytes, which are
- * compared before every use, so that code that changes is always seen.
  */
 import {
   type DecodedInstruction,
@@ -35,6 +32,7 @@ import { linearNumber, type PagingAccess } from '../cpu/paging.ts';
 import { OUTCOME, type Outcome } from '../cpu/processor.ts';
 import { linearOf } from '../cpu/segmentation.ts';
 import * as state from '../cpu/state.ts';
+import { createDecoder } from './decoded.ts';
 import type { OperationPlan } from './operation-plan.ts';
 
 /** What became of one step. `retired`: the instruction is complete. */
@@ -47,14 +45,8 @@ const DIRECTION_FLAG = 0x400n;
 /** In DR6, and in the pending debug exceptions. */
 const DEBUG_SINGLE_STEP = 0x4000n;
 const PAGE_BYTES = 4096;
-const CACHE_ENTRIES = 65_536;
 const FETCH: PagingAccess = { write: false, execute: true, user: false };
 const USER_FETCH: PagingAccess = { ...FETCH, user: true };
-
-interface CachedInstruction {
-  readonly bytes: Uint8Array;
-  readonly instruction: DecodedInstruction;
-}
 
 export interface PreciseEngine {
   /** Executes one instruction, or one iteration of a repeated string instruction. */
@@ -70,7 +62,7 @@ export interface PreciseEngine {
 
 export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
   const host = createHost(cpu);
-  const cache = new Map<number, CachedInstruction>();
+  const decodeAt = createDecoder(cpu.memory);
 
   const fetch = (): DecodedInstruction | Outcome => {
     const width = word(cpu, state.CODE_WIDTH) as 16 | 32 | 64;
@@ -81,33 +73,19 @@ export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
     const access = cplOf(cpu) === 3 ? USER_FETCH : FETCH;
     const host = hostAt(cpu, linear, access);
     if (host < 0) return failureOf(host);
-    const key = host * 4 + width / 32;
-    const known = cache.get(key);
-    if (known !== undefined && isUnchanged(known.bytes, host)) return known.instruction;
-    const room = PAGE_BYTES - (linear & (PAGE_BYTES - 1));
-    const inPage = cpu.memory.bytes.subarray(host, host + Math.min(room, MAX_INSTRUCTION_BYTES));
-    let decoded = decode(inPage, 0, rip, width);
+    let decoded = decodeAt(host, width);
     if (decoded === 'truncated') {
+      const room = PAGE_BYTES - (linear & (PAGE_BYTES - 1));
       const next = hostAt(cpu, linear + room, access);
       if (next < 0) return failureOf(next);
       const bytes = new Uint8Array(MAX_INSTRUCTION_BYTES);
-      bytes.set(inPage);
+      bytes.set(cpu.memory.bytes.subarray(host, host + room));
       const rest = MAX_INSTRUCTION_BYTES - room;
       bytes.set(cpu.memory.bytes.subarray(next, next + rest), room);
       decoded = decode(bytes, 0, rip, width);
-    } else if (typeof decoded !== 'string') {
-      if (cache.size >= CACHE_ENTRIES) cache.clear();
-      cache.set(key, { bytes: inPage.slice(0, decoded.lengthBytes), instruction: decoded });
     }
     if (decoded === 'tooLong') return raise(cpu, 'GP', 0);
     return typeof decoded === 'string' ? raise(cpu, 'UD') : decoded;
-  };
-
-  const isUnchanged = (bytes: Uint8Array, at: number): boolean => {
-    for (let i = 0; i < bytes.length; i += 1) {
-      if (cpu.memory.bytes[at + i] !== bytes[i]) return false;
-    }
-    return true;
   };
 
   const execute = (instruction: DecodedInstruction): Outcome | 'again' => {

@@ -309,10 +309,7 @@ export const createTranslations = (
     const high = Math.floor(linear / TWO_32) | 0;
     if (!execute) return translate(low, high, write ? ACCESS_WRITES | 1 : 1, user);
     const top = high >> 15;
-    const isUsual =
-      word(cpu, state.CODE_WIDTH) === 64 &&
-      (top === 0 || top === -1) &&
-      user === (cplOf(cpu) === 3);
+    const isUsual = (top === 0 || top === -1) && user === (cplOf(cpu) === 3);
     const page = isUsual ? codePage(low, high) : 0;
     return page === 0 ? 0 : page + (low & 0xfff);
   };
