@@ -306,6 +306,7 @@ export const createGuestProcessor = (
       engine.setBreakpoints(breakpoints);
     },
     invalidateTranslations: () => engine.forget(),
+    forgetFrame: engine.forgetFrame,
     noteWrite: (maddr, lengthBytes) => {
       watches.noteSoftware(maddr, lengthBytes);
       engine.noteWrite(hostAddressOf(maddr as Maddr), lengthBytes);

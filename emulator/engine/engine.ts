@@ -15,7 +15,10 @@ import { createPreciseEngine, type StepResult } from './precise.ts';
 export type Advance = StepResult | 'ran' | 'cpuid';
 
 export interface Engine
-  extends Pick<FastEngine, 'remembered' | 'forget' | 'noteWrite' | 'setBreakpoints'> {
+  extends Pick<
+    FastEngine,
+    'remembered' | 'forget' | 'forgetFrame' | 'noteWrite' | 'setBreakpoints'
+  > {
   /** The state may have been changed by others; counts from 0 again. */
   begin(): void;
   /**
@@ -85,6 +88,7 @@ export const createReferenceEngine = (cpu: Cpu): Engine => {
     // It keeps no translations, and compares code bytes before it uses them.
     remembered: () => 0,
     forget: () => {},
+    forgetFrame: () => {},
     noteWrite: () => {},
     setBreakpoints: () => {},
   };
@@ -161,6 +165,7 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
     },
     remembered: fast.remembered,
     forget: fast.forget,
+    forgetFrame: fast.forgetFrame,
     noteWrite: fast.noteWrite,
     setBreakpoints: fast.setBreakpoints,
   };

@@ -5,6 +5,7 @@
  */
 import type { Trap } from '../cpu/traps.ts';
 import type { Watch, WatchedAccess } from '../cpu/watches.ts';
+import type { Gfn, Mfn } from '../memory/addresses.ts';
 import type { MachineMemory } from '../memory/machine-memory.ts';
 import type { XenVcpu } from './domain.ts';
 
@@ -49,6 +50,8 @@ export interface Hardware {
   setTsc(value: number): void;
   /** INVEPT. */
   invalidateTranslations(): void;
+  /** INVEPT of one gfn, whose P2M entry has led to this frame. */
+  forgetFrame?(gfn: Gfn, mfn: Mfn): void;
   /** Machine memory was written by software: decoded code there is stale. */
   noteWrite(maddr: number, lengthBytes: number): void;
   /** VMREAD on the VMCS of any vCPU. */

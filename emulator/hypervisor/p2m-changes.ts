@@ -48,11 +48,12 @@ const change = (
   mfn: Mfn | undefined,
   perform: () => boolean,
 ): boolean => {
-  const oldType = domain.p2m.typeOf(gfn);
+  const old = domain.p2m.lookup(gfn);
   if (!perform()) return false;
-  hypervisor.hardware.invalidateTranslations();
+  // Of an entry that was not present nothing is remembered.
+  if (old.mfn !== undefined) hypervisor.hardware.forgetFrame?.(gfn, old.mfn);
   if (hypervisor.events.wants('p2m-change')) {
-    emitOf(hypervisor, domain, { kind: 'p2m-change', gfn, oldType, newType: type, mfn });
+    emitOf(hypervisor, domain, { kind: 'p2m-change', gfn, oldType: old.type, newType: type, mfn });
   }
   return true;
 };

@@ -28,6 +28,7 @@ export type GuestProcessor = Pick<
   | 'setQuickExit'
   | 'setTsc'
   | 'invalidateTranslations'
+  | 'forgetFrame'
   | 'noteWrite'
   | 'setBreakpoints'
   | 'takeAccesses'
@@ -117,6 +118,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
     step: () => processor.step(),
     setTsc: (value) => processor.setTsc(value),
     invalidateTranslations: () => processor.invalidateTranslations(),
+    forgetFrame: (gfn, mfn) => processor.forgetFrame?.(gfn, mfn),
     noteWrite: (maddr, lengthBytes) => processor.noteWrite(maddr, lengthBytes),
     setBreakpoints: (addresses) => processor.setBreakpoints(addresses),
     setWatches(next) {

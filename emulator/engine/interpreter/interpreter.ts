@@ -50,8 +50,10 @@ export interface FastEngine {
   refresh(): void;
   /** See Cpu.remembered. */
   readonly remembered: NonNullable<Cpu['remembered']>;
-  /** Translations are stale: the P2M has changed, or another vCPU is loaded. */
+  /** Translations are stale: another vCPU is loaded, or the processor's state was changed. */
   forget(): void;
+  /** The P2M led this gfn to this machine frame, and does so no more. */
+  forgetFrame(gfn: number, mfn: number): void;
   noteWrite(host: number, lengthBytes: number): void;
   setBreakpoints(addresses: ReadonlySet<bigint>): void;
 }
@@ -247,6 +249,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     refresh: translations.refresh,
     remembered: translations.remembered,
     forget: translations.forgetAll,
+    forgetFrame: translations.forgetFrame,
     noteWrite(host, lengthBytes) {
       if (blocks.noteWrite(host, lengthBytes)) translations.forgetBlocks();
       if (lengthBytes > LARGE_WRITE) {

@@ -41,6 +41,8 @@ export interface Translations {
   refresh(): void;
   /** Another vCPU, or another second stage. */
   forgetAll(): void;
+  /** The second stage has led this guest-physical frame to this machine frame, and does so no more. */
+  forgetFrame(gfn: number, mfn: number): void;
   /** Translations of data. */
   forgetData(): void;
   /** Paging entries in these bytes, within one page, have changed. */
@@ -62,6 +64,11 @@ const RFLAGS_AC = 1 << 18;
 const SECOND_LEVEL = 1 << 16;
 const WRITABLE = 1;
 const STAGE_ENTRIES = 1 << 14;
+/** Kinds of access that the second stage is asked for. */
+const STAGE_KINDS = 4;
+/** In place of the one entry that leads to a frame: several may, or code is run from it. */
+const SEVERAL = -1;
+const RUN = -2;
 const CR4_SMAP = 1 << 21;
 const PF = 14;
 const HAS_ERROR_CODE = 1;
@@ -92,6 +99,8 @@ export const createTranslations = (
   const highTags = new Int32Array(SECOND_LEVEL);
   const hosts = new Uint32Array(SECOND_LEVEL);
   const codePages = new Map<number, number>();
+  /** For each machine frame, the entry of the second level that leads to it, plus 1; 0 if none does. */
+  const leading = new Int32Array(memory.ramBytes / 4096);
   const compared = [...CONTROL, ...PAE_ENTRIES].map((slot) => slot >>> 2);
   const seen = new Int32Array(compared.length);
   const tables = createTableUses(memory);
@@ -115,6 +124,7 @@ export const createTranslations = (
       // An entry of generation 0 is never asked for.
       words.fill(0, state.TLB_READ >>> 2, state.TLB_EXECUTE >>> 2);
       lowTags.fill(0);
+      leading.fill(0);
       tables.forget();
       codePages.clear();
       forgetBlocks();
@@ -136,7 +146,7 @@ export const createTranslations = (
     forgetBlocks();
     forgetData();
   };
-  /** Forgets one page of data, by its number. */
+  /** Forgets one page of data, by its number, or by the second level's entry for it. */
   const forgetPage = (page: number): void => {
     const entry = (page & (state.TLB_ENTRIES - 1)) * (state.TLB_ENTRY_BYTES >>> 2);
     words[(state.TLB_READ >>> 2) + entry] = 0;
@@ -163,6 +173,28 @@ export const createTranslations = (
   const forgetAll = (): void => {
     stageFrames.fill(-1);
     forget();
+  };
+  const frameOf = (host: number): number => (host - state.RAM) >>> 12;
+  /** The second level's entry leads to this machine frame now, as well as what already does. */
+  const noteLeading = (host: number, entry: number): void => {
+    const frame = frameOf(host);
+    const known = leading[frame] ?? 0;
+    if (known === 0) leading[frame] = entry + 1;
+    else if (known > 0 && known !== entry + 1) leading[frame] = SEVERAL;
+  };
+  const forgetFrame = (gfn: number, mfn: number): void => {
+    for (let kind = 0; kind < STAGE_KINDS; kind += 1) {
+      const key = gfn * 4 + kind;
+      if (stageFrames[key & (STAGE_ENTRIES - 1)] === key)
+        stageFrames[key & (STAGE_ENTRIES - 1)] = -1;
+    }
+    if (mfn >= leading.length) return;
+    const flags = bytes[pageFlagSlot(hostAddressOf((mfn * 4096) as Maddr))] ?? 0;
+    const entry = leading[mfn] ?? 0;
+    leading[mfn] = 0;
+    if (entry === RUN || (flags & PAGE_HAS_CODE_TABLE) !== 0) forget();
+    else if (entry === SEVERAL || (flags & PAGE_HAS_TABLE) !== 0) forgetData();
+    else if (entry > 0) forgetPage(entry - 1);
   };
   /** The second stage, which notes where entries of the guest's tables are. */
   const noting: SecondStage = {
@@ -266,6 +298,7 @@ export const createTranslations = (
       lowTags[index] = (low & ~0xfff) | contextOf(user);
       highTags[index] = high;
       hosts[index] = writes ? host - offset + WRITABLE : host - offset;
+      noteLeading(host, index);
     }
     const isRunningLevel = user === (cplOf(cpu) === 3);
     if (!writes) {
@@ -298,6 +331,7 @@ export const createTranslations = (
     if (maddr < 0 || maddr >= memory.ramBytes) return 0;
     const page = hostAddressOf((maddr - (maddr & 0xfff)) as Maddr);
     codePages.set(key, page);
+    leading[frameOf(page)] = RUN;
     return page;
   };
 
@@ -333,6 +367,7 @@ export const createTranslations = (
     codePage,
     refresh,
     forgetAll,
+    forgetFrame,
     forgetData,
     entriesChanged,
     forgetBlocks,
