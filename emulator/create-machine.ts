@@ -21,6 +21,7 @@ import {
   viewExit,
 } from './hypervisor/pending-exit.ts';
 import { SCHEDULERS } from './hypervisor/schedulers/catalog.ts';
+import { createStandIns } from './hypervisor/stand-ins.ts';
 import { runXl } from './hypervisor/toolstack.ts';
 import { createTurns, deschedule, type Pcpu, schedule } from './hypervisor/turns.ts';
 import { createMsrBitmap } from './hypervisor/vcpu-setup.ts';
@@ -50,19 +51,22 @@ export const createMachineOn = (factory: HardwareFactory, config: MachineConfig)
   const memory = createMachineMemory(ramBytesOf(config));
   const events = new EventStream();
   const hardware = factory(memory, events);
+  const frames = createFrames(memory.ramBytes);
   const hypervisor: Hypervisor = {
     hardware,
     parts: new Map(),
     events,
-    frames: createFrames(memory.ramBytes),
+    frames,
+    standIns: createStandIns(memory, frames),
     domains: new Map(),
     console: config.console ?? (() => {}),
     stopRequest: undefined,
     nowNs: 0,
     yieldRequested: false,
+    exitIsDue: false,
   };
   hardware.setQuickExit?.(quickExitOf(hypervisor));
-  const msrBitmap = createMsrBitmap(hardware, hypervisor.frames);
+  const msrBitmap = createMsrBitmap(hardware, frames);
   for (const [index, domain] of config.domains.entries()) {
     buildDomain(hypervisor, index + 1, domain, msrBitmap);
   }
@@ -304,13 +308,15 @@ class RunningMachine implements Machine {
   #finishExit(): StopReason | undefined {
     const pending = this.#pending;
     if (pending === undefined) return undefined;
+    const hypervisor = this.#hypervisor;
     const { vcpu } = pending;
     const before = vcpu.retired;
-    const isDone = drainExit(this.#hypervisor, pending);
+    const isDone = drainExit(hypervisor, pending);
     const pcpu = this.#turns.pcpus[vcpu.pcpu ?? this.#turns.active];
     if (pcpu !== undefined) this.#charge(pcpu, vcpu, vcpu.retired - before);
     if (isDone) {
-      this.#pending = undefined;
+      this.#pending = hypervisor.exitIsDue ? beginExit(hypervisor, vcpu) : undefined;
+      hypervisor.exitIsDue = false;
       this.#mustEnter = true;
     }
     if (this.#watches) {

@@ -48,6 +48,8 @@ const CHECKED = [
   ...[state.CS, state.SS, state.TR].map(state.segmentAccess),
   ...[state.ACTIVITY, state.INTERRUPTIBILITY],
 ];
+/** RF, which exits set and clear, and DF and AC, which programs do: entry does not ask for them. */
+const UNCHECKED_RFLAGS = 0x5_0400;
 /** Iterations of one REP instruction after which the run loop looks up. */
 const ITERATIONS_AT_ONCE = 65_536;
 
@@ -175,7 +177,9 @@ export const createGuestProcessor = (
   /** Whether the registers that the checks look at are as at the last entry that was checked. */
   const isAsAtEntry = (): boolean => {
     for (let i = 0; i < CHECKED.length; i += 1) {
-      if (atEntry[i] !== memory.words[(CHECKED[i] ?? 0) >>> 2]) return false;
+      const slot = CHECKED[i] ?? 0;
+      const changed = (atEntry[i] ?? 0) ^ word(cpu, slot);
+      if ((slot === state.RFLAGS_REST ? changed & ~UNCHECKED_RFLAGS : changed) !== 0) return false;
     }
     return true;
   };
@@ -300,6 +304,9 @@ export const createGuestProcessor = (
     takeAccesses: watches.take,
     setTsc: (value) => {
       tscAtStart = value;
+    },
+    setStandIns: (standIns) => {
+      cpu.standIns = standIns;
     },
     setBreakpoints: (addresses) => {
       breakpoints = new Set(addresses);

@@ -190,6 +190,7 @@ export const restoreMachine = (
   for (const [name, part] of hypervisor.parts) part.restore(header.parts[name] ?? null);
   hypervisor.nowNs = header.nowNs;
   hypervisor.yieldRequested = header.yieldRequested;
+  hypervisor.exitIsDue = false;
   hypervisor.stopRequest = undefined;
   hardware.invalidateTranslations();
 };

@@ -62,9 +62,22 @@ export interface NonRoot {
 export const TASK_SWITCH_SOURCE = { call: 0, iret: 1, jmp: 2, gate: 3 } as const;
 export type TaskSwitchSource = (typeof TASK_SWITCH_SOURCE)[keyof typeof TASK_SWITCH_SOURCE];
 
+/** Machine addresses of the pages that stand in for frames that the second stage has not. */
+export interface StandIns {
+  readonly read: Maddr;
+  readonly written: Maddr;
+  /** For the entries that a page walk reads. */
+  readonly table: Maddr;
+}
+
 export interface Cpu {
   readonly memory: MachineMemory;
   stage: SecondStage;
+  /**
+   * While software emulates an instruction: what the second stage gives for data that it has not.
+   * Nothing is remembered then.
+   */
+  standIns?: StandIns | undefined;
   /** Undefined outside VMX non-root operation. */
   nonRoot: NonRoot | undefined;
   instructionLength: number;
@@ -131,7 +144,7 @@ const OFFSET = PAGE_BYTES - 1;
  * the negated Failure.
  */
 export const hostAt = (cpu: Cpu, linear: number, access: PagingAccess): number => {
-  const known = cpu.remembered?.(linear, access) ?? 0;
+  const known = cpu.standIns === undefined ? (cpu.remembered?.(linear, access) ?? 0) : 0;
   if (known !== 0) return known;
   const result = translateLinear(cpu.memory, cpu.stage, linear, access);
   if (result >= cpu.memory.ramBytes) return -raise(cpu, 'GP', 0);

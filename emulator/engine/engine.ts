@@ -41,6 +41,7 @@ const RFLAGS_RF = 0x1_0000;
 
 /** Whether nothing but the plain execution of instructions is to be done. */
 const mayRunFast = (cpu: Cpu): boolean =>
+  cpu.standIns === undefined &&
   word(cpu, state.CODE_WIDTH) === 64 &&
   word(cpu, state.ACTIVITY) === 0 &&
   (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&

@@ -3,6 +3,7 @@
  * engine. The hypervisor is software in root operation; it sees guest state only through the
  * current VMCS and the registers that VM exits leave alone (general registers, CR2, ...).
  */
+import type { StandIns } from '../cpu/cpu.ts';
 import type { Trap } from '../cpu/traps.ts';
 import type { Watch, WatchedAccess } from '../cpu/watches.ts';
 import type { Gfn, Mfn } from '../memory/addresses.ts';
@@ -48,6 +49,11 @@ export interface Hardware {
   readonly retired: number;
   /** The time-stamp counter when the next run starts. */
   setTsc(value: number): void;
+  /**
+   * Until they are taken away, data that EPT has no frame for is read and written in these pages,
+   * without a VM exit. Hardware without an engine has none of this.
+   */
+  setStandIns?(standIns: StandIns | undefined): void;
   /** INVEPT. */
   invalidateTranslations(): void;
   /** INVEPT of one gfn, whose P2M entry has led to this frame. */

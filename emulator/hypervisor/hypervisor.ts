@@ -2,6 +2,7 @@
  * The hypervisor's services for exits, hypercalls and the toolstack: guest memory, events,
  * the end of domains, the time.
  */
+import type { StandIns } from '../cpu/cpu.ts';
 import { CR0, CR3, CR4, EFER } from '../cpu/state.ts';
 import type { EventStream, MachineEvent } from '../events.ts';
 import type { EndReason } from '../machine.ts';
@@ -39,6 +40,7 @@ export interface Hypervisor {
   /** Components by name; who adds one needs no other place for its state. */
   readonly parts: Map<string, SavedPart>;
   readonly frames: Frames;
+  readonly standIns: StandIns;
   readonly events: EventStream;
   readonly domains: Map<number, XenDomain>;
   readonly console: (domain: number, text: string) => void;
@@ -48,6 +50,8 @@ export interface Hypervisor {
   nowNs: number;
   /** A scheduling decision is due: the current vCPU gives up its turn. */
   yieldRequested: boolean;
+  /** The handler of an exit has run the guest, which made another exit; it is in the VMCS. */
+  exitIsDue: boolean;
 }
 
 export type StopRequest =

@@ -15,6 +15,7 @@ import {
   exitEvent,
   type HypervisorStep,
   hasInjection,
+  injectInterrupted,
 } from './exits/exit.ts';
 import { explainExit } from './exits/explain.ts';
 import { FIELD, INTERRUPT_WINDOW_EXITING, type QuickExit, RFLAGS_IF } from './hardware.ts';
@@ -160,13 +161,7 @@ export const viewExit = ({
 export const prepareEntry = (hypervisor: Hypervisor, vcpu: XenVcpu): void => {
   const { hardware } = hypervisor;
   const context: ExitContext = { hypervisor, vcpu, reason: 0, qualification: 0n };
-  const vectoring = hardware.read(FIELD.IDT_VECTORING_INFORMATION);
-  if ((vectoring & VALID) !== 0n && !hasInjection(context)) {
-    hardware.write(FIELD.ENTRY_INTERRUPTION_INFORMATION, vectoring & ~(1n << 12n));
-    hardware.write(FIELD.ENTRY_EXCEPTION_ERROR_CODE, hardware.read(FIELD.IDT_VECTORING_ERROR_CODE));
-    hardware.write(FIELD.ENTRY_INSTRUCTION_LENGTH, hardware.read(FIELD.EXIT_INSTRUCTION_LENGTH));
-  }
-  if ((vectoring & VALID) !== 0n) hardware.write(FIELD.IDT_VECTORING_INFORMATION, 0n);
+  injectInterrupted(context);
   const vector = pendingVector(hypervisor, vcpu);
   if (vector !== undefined) deliver(hypervisor, vcpu, vector, hasInjection(context));
   if (hypervisor.events.wants('vm-entry')) {

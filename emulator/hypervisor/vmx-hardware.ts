@@ -27,6 +27,7 @@ export type GuestProcessor = Pick<
   | 'retired'
   | 'setQuickExit'
   | 'setTsc'
+  | 'setStandIns'
   | 'invalidateTranslations'
   | 'forgetFrame'
   | 'noteWrite'
@@ -117,6 +118,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
     run: (budget) => processor.run(budget),
     step: () => processor.step(),
     setTsc: (value) => processor.setTsc(value),
+    setStandIns: (standIns) => processor.setStandIns?.(standIns),
     invalidateTranslations: () => processor.invalidateTranslations(),
     forgetFrame: (gfn, mfn) => processor.forgetFrame?.(gfn, mfn),
     noteWrite: (maddr, lengthBytes) => processor.noteWrite(maddr, lengthBytes),

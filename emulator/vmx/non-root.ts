@@ -38,6 +38,7 @@ const DB = 1;
 const DF = 8;
 const PF = 14;
 const HARDWARE_EXCEPTION = 3;
+const OFFSET = 0xfff;
 
 export interface GuestOperation extends VmcsAccess {
   readonly boundary: BoundaryExits;
@@ -88,6 +89,12 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       const low = Number(pointer & 0xffff_ffffn) | 0;
       const result = walkEpt(memory, low, Number(pointer >> 32n), gpa, access, forTable);
       if (result.kind === 'page') return result.maddr;
+      const { standIns } = cpu;
+      const isMissing = result.kind === 'violation' && result.permissions === 0;
+      if (standIns !== undefined && isMissing && !access.execute) {
+        const page = forTable ? standIns.table : access.write ? standIns.written : standIns.read;
+        return (page + (gpa & OFFSET)) as Maddr;
+      }
       // RF is saved as 1, or during the delivery of an event as in the image of RFLAGS.
       const resume = isDelivering() ? cpu.deliveringResumes === true : true;
       if (result.kind === 'violation') {

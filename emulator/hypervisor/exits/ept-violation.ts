@@ -3,25 +3,22 @@
  * access to a hole of a domain without a device model is emulated: reads give all ones, writes are
  * lost; to execute there is #GP(0). Qualification: SDM Vol. 3C 27.2.1, Table 27-7.
  */
-import { type Gfn, type Gpa, type Gva, gfnOf, type Mfn, maddrOf } from '../../memory/addresses.ts';
-import { hostAddressOf } from '../../memory/machine-memory.ts';
-import { OWNER_HYPERVISOR } from '../frames.ts';
+import { type Gpa, type Gva, gfnOf } from '../../memory/addresses.ts';
 import { FIELD } from '../hardware.ts';
 import { emit, endDomain } from '../hypervisor.ts';
 import {
   type ExitContext,
   type ExitHandler,
+  hasInjection,
   hex,
   injectException,
+  injectInterrupted,
   readField,
   step,
 } from './exit.ts';
 
 const GP = 13;
-const EPT_VIOLATION = 48n;
 const LINEAR_IS_VALID = 1n << 7n;
-/** One instruction touches at most so many pages: two operands and its stack, each over two. */
-const MAXIMUM_PAGES = 6;
 
 export const accessOf = (qualification: bigint): 'read' | 'write' | 'execute' =>
   (qualification & 2n) !== 0n ? 'write' : (qualification & 4n) !== 0n ? 'execute' : 'read';
@@ -54,59 +51,30 @@ export const eptViolation: ExitHandler = {
       injectException(context, GP, 0);
       return;
     }
+    injectInterrupted(context);
     yield step(
-      'Emulate the instruction',
+      hasInjection(context) ? 'Emulate the delivery of the event' : 'Emulate the instruction',
       () => `${type}: no device is there, so a read gives all ones and a write is lost`,
     );
-    const problem = emulate(context, gfnOf(gpa));
-    if (problem !== undefined) endDomain(hypervisor, vcpu, 'crash', problem);
+    emulate(context);
   },
 };
 
 /**
- * Runs the one instruction with a page of ones in place of the hole, which is then taken away.
- * A sentence if that is not possible.
+ * Runs the one instruction, or the delivery of the event that was interrupted, with stand-ins for
+ * what is missing. A VM exit that it makes for another reason is the next to be handled.
  */
-const emulate = ({ hypervisor, vcpu }: ExitContext, first: Gfn): string | undefined => {
-  const { hardware, frames } = hypervisor;
-  const { p2m } = vcpu.domain;
-  const mapped: {
-    readonly gfn: Gfn;
-    readonly mfn: Mfn;
-    readonly type: ReturnType<typeof p2m.lookup>['type'];
-  }[] = [];
-  const map = (gfn: Gfn): boolean => {
-    const mfn = frames.allocate(OWNER_HYPERVISOR);
-    if (mfn === undefined) return false;
-    const host = hostAddressOf(maddrOf(mfn));
-    hardware.memory.bytes.fill(0xff, host, host + 4096);
-    mapped.push({ gfn, mfn, type: p2m.lookup(gfn).type });
-    p2m.set(gfn, 'mmio', mfn, 3);
-    hardware.invalidateTranslations();
-    return true;
-  };
-  let problem: string | undefined;
-  let missing: Gfn | undefined = first;
-  while (missing !== undefined && problem === undefined) {
-    if (mapped.length >= MAXIMUM_PAGES || !map(missing)) {
-      problem = `The access at gfn ${hex(first)} can not be emulated.`;
-      break;
-    }
-    missing = undefined;
-    problem = hardware.enter();
-    if (problem !== undefined) break;
-    const stop = hardware.step();
+const emulate = (context: ExitContext): void => {
+  const { hypervisor, vcpu } = context;
+  const { hardware } = hypervisor;
+  hardware.setStandIns?.(hypervisor.standIns);
+  const isDelivery = hasInjection(context);
+  const problem = hardware.enter();
+  if (problem !== undefined) endDomain(hypervisor, vcpu, 'crash', `VM entry failed: ${problem}`);
+  else {
+    const stop = isDelivery ? hardware.run(0) : hardware.step();
+    hypervisor.exitIsDue = stop === 'exit';
     vcpu.retired += hardware.retired;
-    if (stop !== 'exit') break;
-    const isViolation = (hardware.read(FIELD.EXIT_REASON) & 0xffffn) === EPT_VIOLATION;
-    const gpa = Number(hardware.read(FIELD.GUEST_PHYSICAL_ADDRESS)) as Gpa;
-    if (isViolation) missing = gfnOf(gpa);
-    else problem = 'The instruction at the hole made another VM exit, which can not be emulated.';
   }
-  for (const { gfn, mfn, type } of mapped) {
-    p2m.set(gfn, type, undefined);
-    frames.release(mfn);
-  }
-  hardware.invalidateTranslations();
-  return problem;
+  hardware.setStandIns?.(undefined);
 };

@@ -73,6 +73,8 @@ export const advance = (context: ExitContext): void => {
 const VALID = 1n << 31n;
 const HARDWARE_EXCEPTION = 3n << 8n;
 const DELIVER_ERROR_CODE = 1n << 11n;
+/** In IDT-vectoring information; undefined there, reserved in the entry's field. */
+const NMI_UNBLOCKED = 1n << 12n;
 
 /** Makes the next VM entry deliver an exception; SDM Vol. 3C 24.8.3 "VM-Entry Controls for Event Injection". */
 export const injectException = (context: ExitContext, vector: number, errorCode?: number): void => {
@@ -87,6 +89,19 @@ export const injectException = (context: ExitContext, vector: number, errorCode?
 
 export const hasInjection = ({ hypervisor }: ExitContext): boolean =>
   (hypervisor.hardware.read(FIELD.ENTRY_INTERRUPTION_INFORMATION) & VALID) !== 0n;
+
+/** Makes the next VM entry deliver the event whose delivery the exit interrupted, if there is one. */
+export const injectInterrupted = (context: ExitContext): void => {
+  const vectoring = readField(context, FIELD.IDT_VECTORING_INFORMATION);
+  if ((vectoring & VALID) === 0n) return;
+  writeField(context, FIELD.IDT_VECTORING_INFORMATION, 0n);
+  if (hasInjection(context)) return;
+  const code = readField(context, FIELD.IDT_VECTORING_ERROR_CODE);
+  const length = readField(context, FIELD.EXIT_INSTRUCTION_LENGTH);
+  writeField(context, FIELD.ENTRY_INTERRUPTION_INFORMATION, vectoring & ~NMI_UNBLOCKED);
+  writeField(context, FIELD.ENTRY_EXCEPTION_ERROR_CODE, code);
+  writeField(context, FIELD.ENTRY_INSTRUCTION_LENGTH, length);
+};
 
 /** What event breakpoints, logs and pages show of the exit that is in the VMCS. */
 export const exitEvent = (context: ExitContext, name: string): VmExitEvent => {

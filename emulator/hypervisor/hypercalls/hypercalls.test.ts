@@ -8,6 +8,7 @@ import type { XenDomain } from '../domain.ts';
 import { isPending, raiseVirq, VIRQ_TIMER } from '../event-channels.ts';
 import { createFrames } from '../frames.ts';
 import { copyFromGuest, copyToGuest, type Hypervisor } from '../hypervisor.ts';
+import { createStandIns } from '../stand-ins.ts';
 import { createMsrBitmap } from '../vcpu-setup.ts';
 import { createVmxHardware } from '../vmx-hardware.ts';
 import { HYPERCALLS } from './catalog.ts';
@@ -30,16 +31,19 @@ const build = (count = 1) => {
     setBreakpoints: () => {},
     windowChanged: () => {},
   });
+  const frames = createFrames(memory.ramBytes);
   const hypervisor: Hypervisor = {
     hardware,
     events: new EventStream(),
-    frames: createFrames(memory.ramBytes),
+    frames,
+    standIns: createStandIns(memory, frames),
     parts: new Map(),
     domains: new Map(),
     console: () => {},
     stopRequest: undefined,
     nowNs: 1000,
     yieldRequested: false,
+    exitIsDue: false,
   };
   const bitmap = createMsrBitmap(hardware, hypervisor.frames);
   const config = { name: 'test', program: new Uint8Array(16), memoryBytes: 4 << 20 };
