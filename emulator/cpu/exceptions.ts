@@ -29,12 +29,14 @@ import {
   isCode,
   isConforming,
   isPresent,
+  markAccessed,
   readDescriptor,
   setCodeSegment,
   setSegment,
 } from './segmentation.ts';
 import { alignedStack, currentStack, innerStack, pushAll, setStackPointer } from './stacks.ts';
 import * as state from './state.ts';
+import { switchTask } from './task-switch.ts';
 import { deliverUsually } from './usual-interrupts.ts';
 
 /** How an event came about; the numbers are those of interruption information. */
@@ -163,7 +165,7 @@ const deliver = (cpu: Cpu, event: DeliveredEvent): Outcome => {
   const isOutside = isLong ? !isCanonical(gate.offset) : gate.offset > BigInt(code.limit >>> 0);
   if (isOutside) return raise(cpu, 'GP', 0);
   const target = isConforming(code) ? cpl : dplOf(code);
-  const failure = pushFrame(cpu, event, gate, target);
+  const failure = markAccessed(cpu, code) ?? pushFrame(cpu, event, gate, target);
   if (failure !== undefined) return failure;
   setCodeSegment(cpu, code, target);
   setQuad(cpu, state.RIP, gate.offset);
@@ -205,17 +207,14 @@ const readGate = (cpu: Cpu, event: DeliveredEvent): Gate | { failure: Outcome } 
   const type = (high >>> 8) & 0x1f;
   const dpl = (high >>> 13) & 3;
   const isGate = (type & 0x16) === INTERRUPT_OR_TRAP && (!isLong || type >= 8);
-  const isTaskGate = type === TASK_GATE && !isLong && cpu.nonRoot?.taskSwitch !== undefined;
+  const isTaskGate = type === TASK_GATE && !isLong;
   const needsPrivilege = !isExternal(event);
   if (!(isGate || isTaskGate) || (needsPrivilege && dpl < cplOf(cpu))) {
     return { failure: raise(cpu, 'GP', errorCode) };
   }
   if ((high & 0x8000) === 0) return { failure: raise(cpu, 'NP', errorCode) };
   const selector = low >>> 16;
-  if (isTaskGate) {
-    cpu.nonRoot?.taskSwitch?.(selector, TASK_SWITCH_SOURCE.gate);
-    return { failure: OUTCOME.exit };
-  }
+  if (isTaskGate) return { failure: switchTask(cpu, selector, TASK_SWITCH_SOURCE.gate) };
   const isWide = type >= 8;
   const upper = isLong ? (found.value >> 64n) & 0xffff_ffffn : 0n;
   const middle = isWide ? high & 0xffff_0000 : 0;

@@ -28,12 +28,14 @@ import {
   isCode,
   isConforming,
   isPresent,
+  markAccessed,
   readDescriptor,
   setCodeSegment,
   setSegment,
 } from './segmentation.ts';
 import { currentStack, peekStack, setStackPointer } from './stacks.ts';
 import * as state from './state.ts';
+import { switchTask } from './task-switch.ts';
 import { returnUsually } from './usual-interrupts.ts';
 
 const RFLAGS_IF = 0x200n;
@@ -89,6 +91,8 @@ const returnToFrame = (cpu: Cpu, width: number): Outcome => {
   const isOutside = toLong ? !isCanonical(rip) : BigInt.asUintN(32, rip) > BigInt(code.limit >>> 0);
   if (isOutside) return raise(cpu, 'GP', 0);
   const [outerPointer = 0n, outerSelector = 0n] = outer.values;
+  const unmarked = markAccessed(cpu, code);
+  if (unmarked !== undefined) return unmarked;
   if (popsStack) {
     const failure = returnStack(cpu, Number(outerSelector & 0xffffn), target, code.access);
     if (failure !== undefined) return failure;
@@ -109,11 +113,10 @@ const LINK_BYTES = 2;
 
 /** With NT set IRET returns to the task that the TSS links to; long mode has no tasks. */
 const returnToTask = (cpu: Cpu): Outcome => {
-  if (isLongMode(cpu) || cpu.nonRoot?.taskSwitch === undefined) return raise(cpu, 'GP', 0);
+  if (isLongMode(cpu)) return raise(cpu, 'GP', 0);
   const link = readLinear(cpu, quad(cpu, state.segmentBase(state.TR)), LINK_BYTES, SYSTEM_READ);
   if ('failure' in link) return link.failure;
-  cpu.nonRoot.taskSwitch(Number(link.value), TASK_SWITCH_SOURCE.iret);
-  return OUTCOME.exit;
+  return switchTask(cpu, Number(link.value), TASK_SWITCH_SOURCE.iret);
 };
 
 const ioplOf = (cpu: Cpu): number => Number((readRflagsOf(cpu) >> 12n) & 3n);
@@ -145,8 +148,9 @@ export const returnStack = (
     return raise(cpu, 'GP', selector & 0xfffc) as Failure;
   }
   if (!isPresent(stack)) return raise(cpu, 'SS', selector & 0xfffc) as Failure;
-  setSegment(cpu, state.SS, stack);
-  return undefined;
+  const failure = markAccessed(cpu, stack);
+  if (failure === undefined) setSegment(cpu, state.SS, stack);
+  return failure;
 };
 
 /** A return outwards clears data segments that the outer level may not use. */

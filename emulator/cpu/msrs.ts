@@ -28,8 +28,8 @@ const EFER_LMA = 1n << 10n;
 const EFER_NXE = 1n << 11n;
 const CR0_PG = 1n << 31n;
 
-/** Memory types of the PAT: 0, 1, 4 to 7 in each byte. */
-const isPat = (value: bigint): boolean => {
+/** Whether IA32_PAT takes a value: memory types 0, 1 and 4 to 7 in each byte. */
+export const isPat = (value: bigint): boolean => {
   for (let rest = value; rest !== 0n; rest >>= 8n) {
     const type = Number(rest & 0xffn);
     if (type > 7 || type === 2 || type === 3) return false;

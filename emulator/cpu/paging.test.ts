@@ -11,7 +11,7 @@ import {
   translateLinear,
   WALK_EXIT,
 } from './paging.ts';
-import { CR0, CR3, CR4, EFER, RFLAGS_REST } from './state.ts';
+import { CR0, CR3, CR4, EFER, PDPTES, RFLAGS_REST } from './state.ts';
 
 const memory = createMachineMemory(0x10_0000);
 const PML4 = 0x1000;
@@ -123,6 +123,38 @@ describe('faults and their error codes', () => {
     set(RFLAGS_REST, 0x4_0002n);
     expect(translate(READ)).toEqual(page(PAGE + 0xabc));
     expect(translate({ ...READ, implicit: true })).toEqual(fault(0x01));
+  });
+});
+
+describe('paging without IA-32e mode', () => {
+  const walk = (linear: number, access = READ) =>
+    readable(translateLinear(memory, noSecondStage, linear, access));
+
+  test('32-bit: 4 KiB pages, and 4 MiB pages beyond 4 GiB', () => {
+    set(CR4, 0x10n);
+    set(EFER, 0n);
+    memory.view.setUint32(hostAddressOf((PML4 + 4) as Maddr), PT | 7, true);
+    memory.view.setUint32(hostAddressOf((PT + 8) as Maddr), PAGE | 7, true);
+    memory.view.setUint32(hostAddressOf((PML4 + 8) as Maddr), 0x40_0000 | (3 << 13) | 0x87, true);
+    expect(walk(0x40_2123)).toEqual(page(PAGE + 0x123));
+    expect(walk(0x80_5678)).toEqual(page(3 * 2 ** 32 + 0x40_5678));
+  });
+
+  test('32-bit: bit 21 of an entry for 4 MiB is reserved', () => {
+    set(CR4, 0x10n);
+    set(EFER, 0n);
+    memory.view.setUint32(hostAddressOf((PML4 + 8) as Maddr), 0x60_0087, true);
+    expect(walk(0x80_0000)).toEqual(fault(0x09));
+  });
+
+  test('PAE: bits 62:52 are reserved', () => {
+    set(EFER, 0x800n);
+    set(PDPTES, BigInt(PD) | 1n);
+    put(PD, 2, BigInt(PT) | 7n);
+    put(PT, 1, BigInt(PAGE) | 7n);
+    expect(walk(0x40_1000)).toEqual(page(PAGE));
+    put(PT, 1, BigInt(PAGE) | 7n | (1n << 52n));
+    expect(walk(0x40_1000)).toEqual(fault(0x09));
   });
 });
 

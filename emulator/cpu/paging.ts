@@ -77,6 +77,10 @@ const NX_HIGH = 0x8000_0000 | 0;
 /** Bits 51:MAXPHYADDR are reserved; MAXPHYADDR is 46. Bits 62:52 are ignored. */
 export const PHYSICAL_ADDRESS_BITS = 46;
 const RESERVED_HIGH = 0x000f_ffff & ~((1 << (PHYSICAL_ADDRESS_BITS - 32)) - 1);
+/** With PAE paging bits 62:52 are reserved too. */
+const RESERVED_HIGH_PAE = RESERVED_HIGH | 0x7ff0_0000;
+/** Bit 21 of an entry that maps 4 MiB is reserved; bits 20:13 are bits 39:32 of the address. */
+const LARGE_32_RESERVED = 1 << 21;
 
 const ERROR_PRESENT = 1;
 const ERROR_WRITE = 2;
@@ -160,9 +164,11 @@ export const translateLinear = (
     const tableOfEntry = table;
     const mayBeLarge = shift === 30 || shift === 21 || (shift === 22 && (cr4 & CR4_PSE) !== 0);
     const isLarge = !isLast && mayBeLarge && (entryLow & LARGE) !== 0;
-    if (entryBytes === 8 && hasReservedBits(entryLow, entryHigh, shift, isLarge, executeDisable)) {
-      return faultOf(cause | ERROR_PRESENT | ERROR_RESERVED);
-    }
+    const hasReserved =
+      entryBytes === 4
+        ? isLarge && (entryLow & LARGE_32_RESERVED) !== 0
+        : hasReservedBits(entryLow, entryHigh, shift, isLarge, executeDisable, isLong);
+    if (hasReserved) return faultOf(cause | ERROR_PRESENT | ERROR_RESERVED);
     rights &= entryLow;
     if ((entryHigh & NX_HIGH) !== 0 && executeDisable) executable = false;
     visitedGpas[level] = entryGpa;
@@ -179,7 +185,8 @@ export const translateLinear = (
       upper?.keep(linear, tableOfEntry, rightsAbove, isExecutableAbove);
     }
     const offsetMask = 2 ** shift - 1;
-    const base = table - ((entryLow & 0xffff_f000 & offsetMask) >>> 0);
+    const above = shift === 22 ? ((entryLow >>> 13) & 0xff) * TWO_32 : 0;
+    const base = above + table - ((entryLow & 0xffff_f000 & offsetMask) >>> 0);
     return throughStage(stage, base + ((low & offsetMask) >>> 0), access, linear);
   }
   return faultOf(cause);
@@ -222,8 +229,9 @@ const hasReservedBits = (
   shift: number,
   isLarge: boolean,
   executeDisable: boolean,
+  isLong: boolean,
 ): boolean => {
-  if ((high & RESERVED_HIGH) !== 0) return true;
+  if ((high & (isLong ? RESERVED_HIGH : RESERVED_HIGH_PAE)) !== 0) return true;
   if ((high & NX_HIGH) !== 0 && !executeDisable) return true;
   if (shift === 39 && (low & LARGE) !== 0) return true;
   // The address of a large page is aligned; bit 12 of a large entry is its PAT bit.

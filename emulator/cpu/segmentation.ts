@@ -40,6 +40,8 @@ export interface Descriptor {
   /** In bytes. */
   readonly limit: number;
   readonly access: number;
+  /** Of a descriptor of 16 bytes: its upper half has a type, which is refused. */
+  readonly hasUpperType?: boolean;
 }
 
 export const dplOf = ({ access }: Descriptor): number => (access >> 5) & 3;
@@ -82,6 +84,7 @@ export const readDescriptor = (
     base: base32 | ((upper & 0xffff_ffffn) << 32n),
     limit: (access & GRANULAR) === 0 ? raw : ((raw << 12) | 0xfff) >>> 0,
     access,
+    hasUpperType: ((upper >> 40n) & 0x1fn) !== 0n,
   };
 };
 

@@ -24,6 +24,7 @@ import {
   isCanonical,
   isPresent,
   isWithinLimit,
+  markAccessed,
   readDescriptor,
 } from './segmentation.ts';
 import * as state from './state.ts';
@@ -101,6 +102,8 @@ export const innerStack = (cpu: Cpu, level: number, tableEntry = 0): Found<Stack
     return refuse(cpu, 'TS', selector);
   }
   if (!isPresent(descriptor)) return refuse(cpu, 'SS', selector);
+  const failure = markAccessed(cpu, descriptor);
+  if (failure !== undefined) return { failure };
   const { base, access, limit } = descriptor;
   const pointerWidth = widthOf(access);
   const top = BigInt.asUintN(Math.min(pointerWidth, pointerBits), found.value);

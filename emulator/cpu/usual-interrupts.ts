@@ -37,12 +37,12 @@ const RESTORED = 0x25_4dd5;
 const BLOCKED_NMI = 8;
 
 const ACCESSED = 1;
-/** Of a descriptor's access: present, code, not conforming, 64-bit; without DPL, R and A. */
-const CODE_MASK = 0x609c;
-const LONG_CODE = 0x2098;
-/** Present, writable data, not expand-down or expand-down alike; without DPL, E and A. */
-const DATA_MASK = 0x9a;
-const WRITABLE_DATA = 0x92;
+/** Of a descriptor's access: present, code, not conforming, 64-bit, accessed; without DPL and R. */
+const CODE_MASK = 0x609d;
+const LONG_CODE = 0x2099;
+/** Present, writable data, accessed, not expand-down or expand-down alike; without DPL and E. */
+const DATA_MASK = 0x9b;
+const WRITABLE_DATA = 0x93;
 const UNUSABLE = 1 << 16;
 
 /** The linear address in a slot, as a number. */

@@ -4,6 +4,7 @@
  * Source: SDM Vol. 3C 26.3.1.1 "Checks on Guest Control Registers, Debug Registers, and MSRs",
  * 26.3.1.3 to 26.3.1.6; what CR0 and CR4 must have: 23.8 "Restrictions on VMX Operation".
  */
+import { isPat } from '../cpu/msrs.ts';
 import { CR4_DEFINED } from '../cpu/operations/registers.ts';
 import {
   type EntryFields,
@@ -48,14 +49,6 @@ const PDPTES = ['GUEST_PDPTE0', 'GUEST_PDPTE1', 'GUEST_PDPTE2', 'GUEST_PDPTE3'];
 
 const isLong = ({ has }: EntryFields): boolean => has('IA-32e mode guest');
 const usesPaging = ({ get }: EntryFields): boolean => hasAny(get('GUEST_CR0'), CR0_PG);
-
-/** Memory types of the PAT: 0, 1 and 4 to 7 in each byte. */
-const isPat = (value: bigint): boolean => {
-  for (let shift = 0n; shift < 64n; shift += 8n) {
-    if (![0n, 1n, 4n, 5n, 6n, 7n].includes((value >> shift) & 0xffn)) return false;
-  }
-  return true;
-};
 
 const registerRules: readonly EntryRule[] = [
   {

@@ -118,6 +118,17 @@ describe('operations', () => {
   });
 });
 
+describe('pending debug exceptions', () => {
+  test('a single step that MOV SS holds back is saved by the exit', () => {
+    setQuad(cpu, state.RFLAGS_REST, 0x102n);
+    intercepts('cpuid');
+    expect(read('GUEST_PENDING_DEBUG_EXCEPTIONS')).toBe(0n);
+    setQuad(cpu, state.INTERRUPTIBILITY, 2n);
+    intercepts('cpuid');
+    expect(read('GUEST_PENDING_DEBUG_EXCEPTIONS')).toBe(0x4000n);
+  });
+});
+
 describe('exceptions', () => {
   test('the exception bitmap selects, and the information names the exception', () => {
     write('EXCEPTION_BITMAP', 1n << 13n);

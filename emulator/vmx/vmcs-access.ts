@@ -4,7 +4,7 @@
  * VM-Entry Control Fields", 27.3.3 "Saving RIP, RSP, RFLAGS, and SSP".
  */
 import { type Cpu, setWord, word } from '../cpu/cpu.ts';
-import { RFLAGS_REST } from '../cpu/state.ts';
+import { INTERRUPTIBILITY, PENDING_DEBUG, RFLAGS_REST } from '../cpu/state.ts';
 import type { Maddr } from '../memory/addresses.ts';
 import { type ControlName, controlOf } from './controls.ts';
 import { exitReasonNumber } from './exit-reasons.ts';
@@ -54,7 +54,10 @@ const CONTROL_FIELDS = [
   controlOf('NMI exiting').field,
 ];
 const HAS_CODE = 0x800;
+const RFLAGS_TF = 0x100;
 const RFLAGS_RF = 0x1_0000;
+const BLOCKED_BY_MOV_SS = 2;
+const PENDING_SINGLE_STEP = 0x4000;
 const CPUID_LENGTH = 2;
 
 /** The VMCS in `region`, whose guest state is in the window. */
@@ -80,6 +83,12 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
     const rest = word(cpu, RFLAGS_REST);
     setWord(cpu, RFLAGS_REST, resume ? rest | RFLAGS_RF : rest & ~RFLAGS_RF);
   };
+  /** A single step that a load of SS holds back is pending: SDM Vol. 3C 27.3.4. */
+  const saveHeldStep = (): void => {
+    const isHeld = (word(cpu, INTERRUPTIBILITY) & BLOCKED_BY_MOV_SS) !== 0;
+    if (!isHeld || (word(cpu, RFLAGS_REST) & RFLAGS_TF) === 0) return;
+    setWord(cpu, PENDING_DEBUG, word(cpu, PENDING_DEBUG) | PENDING_SINGLE_STEP);
+  };
   const exit = (reason: string, details: ExitDetails = {}): void => {
     write(F.reason, BigInt(exitReasonNumber(reason)));
     write(F.qualification, details.qualification ?? 0n);
@@ -94,6 +103,7 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
     write(F.vectoringCode, BigInt(hasCode ? cpu.deliveringErrorCode : 0));
     cpu.delivering = 0;
     cpu.nmiUnblocked = false;
+    saveHeldStep();
     if (details.resume !== undefined) saveResumeFlag(details.resume);
   };
   // The fields of every exit, for one that is made very often.

@@ -2,7 +2,7 @@
  * Far jumps, calls and returns: to code segments, through call gates, to outer levels.
  * Source: SDM Vol. 3A 5.8.2 "Gate Descriptors" to 5.8.6 "Returning from a Called Procedure",
  * 5.8.3.1 "IA-32e Mode Call Gates"; Vol. 2A, CALL, JMP; Vol. 2B, RET. Task gates and task-state
- * segments as targets raise #GP: hardware task switches are not there.
+ * segments as targets: ../task-switch.ts.
  */
 import {
   type Cpu,
@@ -15,6 +15,7 @@ import {
   SYSTEM_READ,
   setQuad,
   setWord,
+  TASK_SWITCH_SOURCE,
   word,
 } from '../cpu.ts';
 import { dropInnerSegments, returnStack, setReturnedPointer } from '../interrupt-return.ts';
@@ -27,18 +28,23 @@ import {
   isCode,
   isConforming,
   isPresent,
+  markAccessed,
   readDescriptor,
   setCodeSegment,
   setSegment,
 } from '../segmentation.ts';
 import { currentStack, innerStack, peekStack, pushAll, setStackPointer } from '../stacks.ts';
 import * as state from '../state.ts';
+import { switchTask } from '../task-switch.ts';
 import { numberAt, type Operation } from './operation.ts';
 
 const RSP = state.registerSlot(4);
 const CODE_OR_DATA = 0x10;
 const CALL_GATE_16 = 4;
 const CALL_GATE = 12;
+const TASK_GATE = 5;
+/** A task gate, and task-state segments, busy or not. */
+const TASK_TYPES: readonly number[] = [1, 3, TASK_GATE, 9, 11];
 const LONG = 0x2000;
 const LONG_AND_BIG = 0x6000;
 
@@ -97,11 +103,16 @@ const throughGate = (cpu: Cpu, gate: Descriptor, calls: boolean): Found => {
   const isLong = isLongMode(cpu);
   const type = gate.access & 15;
   const isGate = type === CALL_GATE || (type === CALL_GATE_16 && !isLong);
+  const isTask = TASK_TYPES.includes(type) && !isLong;
   const cpl = cplOf(cpu);
   const isRefused = dplOf(gate) < cpl || (gate.selector & 3) > dplOf(gate);
-  if (!isGate || isRefused) return refuse(cpu, gate.selector);
+  if (!(isGate || isTask) || isRefused) return refuse(cpu, gate.selector);
+  if (isTask) return toTask(cpu, gate, calls);
   if (!isPresent(gate)) return refuse(cpu, gate.selector, 'NP');
   const bytes = isLong ? 16 : 8;
+  const whole = isLong ? readDescriptor(cpu, gate.selector, 'GP', true) : gate;
+  if ('failure' in whole) return whole;
+  if (whole.hasUpperType === true) return refuse(cpu, gate.selector);
   const found = readLinear(cpu, gate.at, bytes, SYSTEM_READ);
   if ('failure' in found) return found;
   const raw = found.value;
@@ -125,7 +136,20 @@ const throughGate = (cpu: Cpu, gate: Descriptor, calls: boolean): Found => {
   });
 };
 
+/** A task gate, which names the TSS, or the descriptor of a TSS. */
+const toTask = (cpu: Cpu, descriptor: Descriptor, calls: boolean): { failure: Outcome } => {
+  const source = calls ? TASK_SWITCH_SOURCE.call : TASK_SWITCH_SOURCE.jmp;
+  if ((descriptor.access & 15) !== TASK_GATE) {
+    return { failure: switchTask(cpu, descriptor.selector, source) };
+  }
+  if (!isPresent(descriptor)) return refuse(cpu, descriptor.selector, 'NP');
+  const found = readLinear(cpu, descriptor.at + 2n, 2, SYSTEM_READ);
+  return 'failure' in found ? found : { failure: switchTask(cpu, Number(found.value), source) };
+};
+
 const enter = (cpu: Cpu, { code, offset, level }: Target): Outcome => {
+  const failure = markAccessed(cpu, code);
+  if (failure !== undefined) return failure;
   const width = isLongCode(cpu, code) ? 64 : 32;
   setCodeSegment(cpu, code, level);
   setQuad(cpu, state.RIP, BigInt.asUintN(width, offset));
@@ -159,6 +183,7 @@ export const farCall: Operation = (cpu, args) => {
   const at = pushAll(cpu, stack, width, [...outer, ...copied, ...back], level === 3);
   if (typeof at !== 'bigint') return at.failure;
   const outcome = enter(cpu, target);
+  if (outcome !== OUTCOME.jumped) return outcome;
   if (isInner && stack.descriptor === undefined) clearSegment(cpu, state.SS, level);
   if (stack.descriptor !== undefined) setSegment(cpu, state.SS, stack.descriptor);
   setStackPointer(cpu, stack.pointerWidth, at);
@@ -189,13 +214,18 @@ export const farReturn: Operation = (cpu, args) => {
   const target = checkOffset(cpu, { code, offset, level, width: 0, parameters: 0 });
   if ('failure' in target) return target.failure;
   if (level === cpl) {
-    setStackPointer(cpu, stack.pointerWidth, stack.top + frameBytes);
-    return enter(cpu, target);
+    const outcome = enter(cpu, target);
+    if (outcome === OUTCOME.jumped) {
+      setStackPointer(cpu, stack.pointerWidth, stack.top + frameBytes);
+    }
+    return outcome;
   }
   const outer = peekStack(cpu, stack, frameBytes, width, 2);
   if ('failure' in outer) return outer.failure;
   const [outerPointer = 0n, outerSelector = 0n] = outer.values;
-  const failure = returnStack(cpu, Number(outerSelector & 0xffffn), level, code.access);
+  const failure =
+    markAccessed(cpu, code) ??
+    returnStack(cpu, Number(outerSelector & 0xffffn), level, code.access);
   if (failure !== undefined) return failure;
   const outcome = enter(cpu, target);
   setReturnedPointer(cpu, outerPointer + release);

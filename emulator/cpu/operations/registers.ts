@@ -131,6 +131,16 @@ const setControlRegister = (cpu: Cpu, number: number, value: bigint): Setting =>
   return true;
 };
 
+const CS_LONG = 0x2000;
+/** Bit 3 of the type tells a 32-bit task-state segment from a 16-bit one. */
+const TSS_32 = 8;
+
+/** IA-32e mode needs PAE, a code segment with L = 0 and a 32-bit TSS: SDM Vol. 3A 9.8.5. */
+const mayEnterLong = (cpu: Cpu): boolean =>
+  (quad(cpu, state.CR4) & CR4_PAE) !== 0n &&
+  (word(cpu, state.segmentAccess(state.CS)) & CS_LONG) === 0 &&
+  (word(cpu, state.segmentAccess(state.TR)) & TSS_32) !== 0;
+
 const setCr0 = (cpu: Cpu, wanted: bigint): Setting => {
   const old = quad(cpu, state.CR0);
   const value = (wanted & CR0_DEFINED) | CR0_ET;
@@ -142,7 +152,7 @@ const setCr0 = (cpu: Cpu, wanted: bigint): Setting => {
   if ((value & CR0_NW) !== 0n && (value & CR0_CD) === 0n) return false;
   if (turnsOff && is64Bit(cpu)) return false;
   const entersLong = turnsOn && (efer & EFER_LME) !== 0n;
-  if (entersLong && (quad(cpu, state.CR4) & CR4_PAE) === 0n) return false;
+  if (entersLong && !mayEnterLong(cpu)) return false;
   const reloads = ((old ^ value) & CR0_RELOADS) !== 0n;
   const loaded = !reloads || loadPointers(cpu, value, quad(cpu, state.CR3), quad(cpu, state.CR4));
   if (loaded !== true) return loaded;
@@ -172,18 +182,35 @@ export const lmsw: Operation = (cpu, args) => {
   return finish(cpu, setCr0(cpu, value));
 };
 
+const CR4_DE = 1 << 3;
+const DR7_GENERAL_DETECT = 1 << 13;
+const DR6_BD = 0x2000n;
+
+/** What MOV DR raises before it moves: SDM Vol. 3B 17.2; undefined if nothing. */
+const refuseDebugRegister = (cpu: Cpu, number: number): Outcome | undefined => {
+  const isAlias = number === 4 || number === 5;
+  if (isAlias && (word(cpu, state.CR4) & CR4_DE) !== 0) return raise(cpu, 'UD');
+  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  if ((word(cpu, state.DR7) & DR7_GENERAL_DETECT) === 0) return undefined;
+  setQuad(cpu, state.FAULT_ADDRESS, DR6_BD);
+  return raise(cpu, 'DB');
+};
+
 const debugSlot = (number: number): number =>
   number < 4 ? state.DEBUG_REGISTERS + number * 8 : number % 2 === 0 ? state.DR6 : state.DR7;
 
 export const readDebugRegister: Operation = (cpu, args) => {
-  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
-  setGeneral(cpu, numberAt(args, 1), quad(cpu, debugSlot(numberAt(args, 0))));
+  const number = numberAt(args, 0);
+  const refusal = refuseDebugRegister(cpu, number);
+  if (refusal !== undefined) return refusal;
+  setGeneral(cpu, numberAt(args, 1), quad(cpu, debugSlot(number)));
   return OUTCOME.next;
 };
 
 export const writeDebugRegister: Operation = (cpu, args) => {
-  if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
   const number = numberAt(args, 0);
+  const refusal = refuseDebugRegister(cpu, number);
+  if (refusal !== undefined) return refusal;
   const value = args[1] ?? 0n;
   if (number >= 4 && value >> 32n !== 0n) return raise(cpu, 'GP', 0);
   const isStatus = number === 4 || number === 6;
@@ -192,7 +219,7 @@ export const writeDebugRegister: Operation = (cpu, args) => {
       ? value
       : isStatus
         ? (value & 0xe00fn) | 0xffff_0ff0n
-        : (value & 0xffff_2bffn) | 0x400n;
+        : (value & 0xffff_23ffn) | 0x400n;
   setQuad(cpu, debugSlot(number), fixed);
   return OUTCOME.next;
 };

@@ -14,7 +14,14 @@ import {
   writeLinear,
 } from '../cpu.ts';
 import { OUTCOME } from '../processor.ts';
-import { clearSegment, isPresent, linearOf, readDescriptor, setSegment } from '../segmentation.ts';
+import {
+  clearSegment,
+  isCanonical,
+  isPresent,
+  linearOf,
+  readDescriptor,
+  setSegment,
+} from '../segmentation.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation, readWordSource } from './operation.ts';
 
@@ -35,6 +42,7 @@ export const loadDescriptorTable: Operation = (cpu, args) => {
   const found = readLinear(cpu, linear, bytes, dataAccess(cpu, false));
   if ('failure' in found) return found.failure;
   const base = found.value >> 16n;
+  if (is64Bit(cpu) && !isCanonical(base)) return raise(cpu, 'GP', 0);
   setQuad(cpu, baseSlot(table), numberAt(args, 3) === 16 ? base & 0xff_ffffn : base);
   setQuad(cpu, limitSlot(table), found.value & 0xffffn);
   return OUTCOME.next;
@@ -53,6 +61,7 @@ export const storeDescriptorTable: Operation = (cpu, args) => {
 
 const LDT_TYPE = 2;
 const AVAILABLE_TSS = 9;
+const AVAILABLE_TSS_16 = 1;
 const BUSY = 2;
 
 export const loadTaskOrLocalTable: Operation = (cpu, args) => {
@@ -72,8 +81,12 @@ export const loadTaskOrLocalTable: Operation = (cpu, args) => {
   const descriptor = readDescriptor(cpu, selector, 'GP', true);
   if ('failure' in descriptor) return descriptor.failure;
   const type = descriptor.access & 0x1f;
-  if (type !== (isTask ? AVAILABLE_TSS : LDT_TYPE)) return raise(cpu, 'GP', code);
+  const isKnown = isTask
+    ? type === AVAILABLE_TSS || (type === AVAILABLE_TSS_16 && !isLongMode(cpu))
+    : type === LDT_TYPE;
+  if (!isKnown || descriptor.hasUpperType === true) return raise(cpu, 'GP', code);
   if (!isPresent(descriptor)) return raise(cpu, 'NP', code);
+  if (!isCanonical(descriptor.base)) return raise(cpu, 'GP', code);
   if (!isTask) {
     setSegment(cpu, state.LDTR, descriptor);
     return OUTCOME.next;
@@ -102,18 +115,22 @@ export const storeTaskOrLocalTable: Operation = (cpu, args) => {
   return writeLinear(cpu, linear, 2, selector, dataAccess(cpu, true)) ?? OUTCOME.next;
 };
 
-/** RDFSBASE and its kin need CR4.FSGSBASE. */
+/** RDFSBASE and its kin need CR4.FSGSBASE, in 64-bit mode. */
+const CR4_FSGSBASE = 1 << 16;
+const hasBaseInstructions = (cpu: Cpu): boolean =>
+  is64Bit(cpu) && (word(cpu, state.CR4) & CR4_FSGSBASE) !== 0;
+
 export const readSegmentBase: Operation = (cpu, args) => {
-  if (!isLongMode(cpu) || (word(cpu, state.CR4) & (1 << 16)) === 0) return raise(cpu, 'UD');
+  if (!hasBaseInstructions(cpu)) return raise(cpu, 'UD');
   const base = quad(cpu, state.segmentBase(numberAt(args, 0)));
   setQuad(cpu, state.registerSlot(numberAt(args, 1)), BigInt.asUintN(numberAt(args, 2), base));
   return OUTCOME.next;
 };
 
 export const writeSegmentBase: Operation = (cpu, args) => {
-  if (!isLongMode(cpu) || (word(cpu, state.CR4) & (1 << 16)) === 0) return raise(cpu, 'UD');
+  if (!hasBaseInstructions(cpu)) return raise(cpu, 'UD');
   const value = args[1] ?? 0n;
-  if (BigInt.asUintN(64, BigInt.asIntN(48, value)) !== value) return raise(cpu, 'GP', 0);
+  if (!isCanonical(value)) return raise(cpu, 'GP', 0);
   setQuad(cpu, state.segmentBase(numberAt(args, 0)), value);
   return OUTCOME.next;
 };

@@ -33,7 +33,7 @@ const CR0_DEFINED = 0xe005_003fn;
 const CR4_PAE = 1n << 5n;
 const CR4_VMXE = 1n << 13n;
 /** DE, TSD, PSE, PAE, PGE, PCE, OSFXSR, OSXMMEXCPT, SMEP, SMAP, PVI and VME. */
-const CR4_ALLOWED = 0x30_07afn;
+const CR4_ALLOWED = 0x30_07bfn;
 const EFER_LME = 1n << 8n;
 const EFER_LMA = 1n << 10n;
 const GP = 13;
@@ -96,7 +96,9 @@ const checkCr0 = (context: ExitContext, value: bigint): Verdict => {
   if (value >> 32n !== 0n) return 'refuse';
   if ((value & CR0_PG) !== 0n && (value & CR0_PE) === 0n) return 'refuse';
   if ((value & CR0_NW) !== 0n && (value & CR0_CD) === 0n) return 'refuse';
-  if (turnsOn && (efer & EFER_LME) !== 0n && ((cr4 & CR4_PAE) === 0n || isCode64)) return 'refuse';
+  const is16BitTask = (readField(context, FIELD.GUEST_ES_ACCESS_RIGHTS + 14) & 8n) === 0n;
+  const mayEnterLong = (cr4 & CR4_PAE) !== 0n && !isCode64 && !is16BitTask;
+  if (turnsOn && (efer & EFER_LME) !== 0n && !mayEnterLong) return 'refuse';
   if (turnsOff && (efer & EFER_LMA) !== 0n && isCode64) return 'refuse';
   return () => {
     const shadow = (value & CR0_DEFINED) | CR0_ET;

@@ -60,13 +60,23 @@ export const advanceStep = (context: ExitContext): HypervisorStep =>
     return `RIP ${hex(rip)} + ${length} = ${hex(rip + length)}`;
   });
 
-/** Skips the instruction that has been emulated, and what it would have ended. */
+const RFLAGS_TF = 1n << 8n;
+const PENDING_SINGLE_STEP = 1n << 14n;
+
+/**
+ * Skips the instruction that has been emulated, and what it would have ended; with TF set a
+ * single-step trap follows it.
+ */
 export const advance = (context: ExitContext): void => {
   const rip = readField(context, FIELD.GUEST_RIP);
   const length = readField(context, FIELD.EXIT_INSTRUCTION_LENGTH);
   writeField(context, FIELD.GUEST_RIP, BigInt.asUintN(64, rip + length));
   const blocking = readField(context, FIELD.GUEST_INTERRUPTIBILITY);
   if ((blocking & 3n) !== 0n) writeField(context, FIELD.GUEST_INTERRUPTIBILITY, blocking & ~3n);
+  if ((readField(context, FIELD.GUEST_RFLAGS) & RFLAGS_TF) !== 0n) {
+    const pending = readField(context, FIELD.GUEST_PENDING_DEBUG);
+    writeField(context, FIELD.GUEST_PENDING_DEBUG, pending | PENDING_SINGLE_STEP);
+  }
   context.vcpu.retired += 1;
 };
 

@@ -2,6 +2,7 @@
  * RDMSR and WRMSR of what the MSR bitmap does not pass: Xen's hypercall page, EFER, and unknown
  * MSRs, which are #GP(0). Sources: SDM Vol. 4; Xen public/arch-x86/cpuid.h (leaf 0x4000_0002).
  */
+import { isPat } from '../../cpu/msrs.ts';
 import {
   APIC_BASE,
   CSTAR,
@@ -86,6 +87,7 @@ const writeMsr = (context: ExitContext, msr: number, value: bigint): boolean => 
   if (msr === HYPERCALL_PAGE_MSR) return fillHypercallPage(context, value);
   if (msr === EFER) return writeEfer(context, value);
   if (msr === PAT) {
+    if (!isPat(value)) return false;
     writeField(context, FIELD.GUEST_IA32_PAT, value);
     return true;
   }
