@@ -133,6 +133,40 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     events: [],
   },
   {
+    name: 'page-table-update',
+    label: 'Page-table updates',
+    description: "A PV guest's page table gets a new entry, which the hypervisor has checked.",
+    filterHint: 'l1_page_table,0x12345000',
+    events: [
+      entry('page-table-update:mmu_update', 'mmu_update', 'By the hypercall mmu_update.'),
+      entry(
+        'page-table-update:update_va_mapping',
+        'update_va_mapping',
+        'By the hypercall update_va_mapping.',
+      ),
+      entry('page-table-update:write', 'Write', 'A plain write, which was emulated.'),
+    ],
+  },
+  {
+    name: 'page-table-pin',
+    label: 'Pinned page tables',
+    description: 'A PV guest holds a frame to its being a page table, or lets go of it.',
+    filterHint: 'l4_page_table',
+    events: [
+      entry('page-table-pin:pin', 'Pin', 'A frame is pinned.'),
+      entry('page-table-pin:unpin', 'Unpin', 'A frame is unpinned.'),
+    ],
+  },
+  {
+    name: 'mmu-refusal',
+    label: 'Direct paging refuses',
+    description: 'A PV guest asks for a page table or an entry that it may not have.',
+    filterHint: 'EINVAL',
+    events: ['EINVAL', 'EBUSY', 'EPERM'].map((error) =>
+      entry(`mmu-refusal:${error}`, error, `The guest gets -${error}.`),
+    ),
+  },
+  {
     name: 'context-switch',
     label: 'Context switches',
     description: 'The scheduler gives a pCPU to another vCPU.',

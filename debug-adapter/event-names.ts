@@ -20,6 +20,9 @@ const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
       'ept-violation',
       'balloon',
       'p2m-change',
+      'page-table-update',
+      'page-table-pin',
+      'mmu-refusal',
       'exception',
       'interrupt',
       'event-channel',
@@ -35,6 +38,14 @@ export type ParsedEvent = EventBreakpoint | { readonly problem: string };
 const NUMBER = /^(0x[0-9a-f]+|\d+)$/i;
 const RANGE = /^(0x[0-9a-f]+|\d+)-(0x[0-9a-f]+|\d+)$/i;
 const ACCESSES = ['read', 'write', 'execute'] as const;
+
+/** Kinds whose events have names and happen at an address. */
+const NAMED_AND_PLACED: ReadonlySet<EventKind> = new Set<EventKind>([
+  'p2m-change',
+  'page-table-update',
+  'page-table-pin',
+  'mmu-refusal',
+]);
 
 function rangeOf(words: readonly string[]): EventFilter['range'] {
   for (const word of words) {
@@ -58,7 +69,7 @@ function placedFilter(kind: EventKind, words: readonly string[]): EventFilter | 
     const isKnown = direction === 'decrease' || direction === 'populate';
     return isKnown && more.length === 0 ? { ...placed, direction } : undefined;
   }
-  if (kind === 'p2m-change') return { ...placed, names: rest };
+  if (NAMED_AND_PLACED.has(kind)) return { ...placed, names: rest };
   const access = ACCESSES.filter((word) => rest.includes(word));
   return access.length === rest.length ? { ...placed, access } : undefined;
 }
@@ -66,7 +77,7 @@ function placedFilter(kind: EventKind, words: readonly string[]): EventFilter | 
 function filterOf(kind: EventKind, text: string): EventFilter | undefined {
   const words = text.split(',').map((word) => word.trim());
   if (words.some((word) => word === '')) return undefined;
-  if (kind === 'balloon' || kind === 'ept-violation' || kind === 'p2m-change') {
+  if (kind === 'balloon' || kind === 'ept-violation' || NAMED_AND_PLACED.has(kind)) {
     return placedFilter(kind, words);
   }
   if (words.every((word) => NUMBER.test(word))) return { numbers: words.map(Number) };

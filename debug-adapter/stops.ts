@@ -109,6 +109,12 @@ export const titleOf = (event: MachineEvent): string => {
       return `Balloon ${event.direction}: gfn ${hex(event.gfn)}`;
     case 'p2m-change':
       return `P2M change: gfn ${hex(event.gfn)}`;
+    case 'page-table-update':
+      return `Page-table update: ${event.type}, mfn ${hex(event.mfn)}, slot ${event.slot}`;
+    case 'page-table-pin':
+      return `${event.action === 'pin' ? 'Pin' : 'Unpin'}: mfn ${hex(event.mfn)}, ${event.type}`;
+    case 'mmu-refusal':
+      return `Direct paging refuses: ${event.error}, mfn ${hex(event.mfn)}`;
     case 'exception':
       return `Exception #${event.name}`;
     case 'interrupt':
@@ -185,6 +191,19 @@ export const explainEvent = (event: MachineEvent): string[] => {
         where,
       ];
     }
+    case 'page-table-update':
+      return [
+        `Slot ${event.slot} of mfn ${hex(event.mfn)}, ${event.type}, by ${event.by}${event.gva === undefined ? '' : ` for ${hex(event.gva)}`}.`,
+        `Before: ${hex(event.oldEntry)}, now: ${hex(event.newEntry)}.`,
+        where,
+      ];
+    case 'mmu-refusal':
+      return [
+        event.reason,
+        ...(event.entry === undefined ? [] : [`L${event.level} entry: ${hex(event.entry)}.`]),
+        `The guest gets -${event.error}.`,
+        where,
+      ];
     case 'memory-access':
       return [...explainAccess(event), where];
     default:

@@ -6,8 +6,8 @@ import { emitAccesses, watchesOf } from './breakpoints/data.ts';
 import { createBreakpointTable, type OwnedBreakpointTable } from './breakpoints/table.ts';
 import { EventStream } from './events.ts';
 import { buildDomain } from './hypervisor/build-domain.ts';
+import { createHypervisor } from './hypervisor/create-hypervisor.ts';
 import type { XenVcpu } from './hypervisor/domain.ts';
-import { createFrames } from './hypervisor/frames.ts';
 import { walkGuest } from './hypervisor/guest-walk.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
 import { endDomain, type Hypervisor, pagingOf } from './hypervisor/hypervisor.ts';
@@ -21,7 +21,6 @@ import {
   viewExit,
 } from './hypervisor/pending-exit.ts';
 import { SCHEDULERS } from './hypervisor/schedulers/catalog.ts';
-import { createStandIns } from './hypervisor/stand-ins.ts';
 import { runXl } from './hypervisor/toolstack.ts';
 import { createTurns, deschedule, type Pcpu, schedule } from './hypervisor/turns.ts';
 import { createMsrBitmap } from './hypervisor/vcpu-setup.ts';
@@ -51,22 +50,9 @@ export const createMachineOn = (factory: HardwareFactory, config: MachineConfig)
   const memory = createMachineMemory(ramBytesOf(config));
   const events = new EventStream();
   const hardware = factory(memory, events);
-  const frames = createFrames(memory.ramBytes);
-  const hypervisor: Hypervisor = {
-    hardware,
-    parts: new Map(),
-    events,
-    frames,
-    standIns: createStandIns(memory, frames),
-    domains: new Map(),
-    console: config.console ?? (() => {}),
-    stopRequest: undefined,
-    nowNs: 0,
-    yieldRequested: false,
-    exitIsDue: false,
-  };
+  const hypervisor = createHypervisor(hardware, events, config.console);
   hardware.setQuickExit?.(quickExitOf(hypervisor));
-  const msrBitmap = createMsrBitmap(hardware, frames);
+  const msrBitmap = createMsrBitmap(hardware, hypervisor.frames);
   for (const [index, domain] of config.domains.entries()) {
     buildDomain(hypervisor, index + 1, domain, msrBitmap);
   }
@@ -82,7 +68,14 @@ const ramBytesOf = ({ memoryBytes, domains }: MachineConfig): number => {
       LARGE_PAGE,
     OVERHEAD,
   );
-  return memoryBytes ?? needed;
+  const hasM2p = domains.some(({ type }) => type === 'pv');
+  return memoryBytes ?? needed + (hasM2p ? m2pBytesOf(needed) : 0);
+};
+
+/** Room for the M2P: 8 bytes for each page; from 2 MiB on it is in large pages. */
+const m2pBytesOf = (ramBytes: number): number => {
+  const page = ramBytes < 2 ** 30 ? 4096 : LARGE_PAGE;
+  return (Math.ceil(ramBytes / 512 / page) + 1) * page;
 };
 
 class RunningMachine implements Machine {

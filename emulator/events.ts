@@ -105,6 +105,42 @@ export interface ContextSwitchEvent extends EventBase {
   readonly pcpu: number;
   readonly from: { readonly domain: number; readonly vcpu: number } | undefined;
 }
+/** A PV guest's page table has a new entry, which the hypervisor has checked. */
+export interface PageTableUpdateEvent extends EventBase {
+  readonly kind: 'page-table-update';
+  /** The frame with the entry, its type as in 'l1_page_table', and which of its 512 entries it is. */
+  readonly mfn: Mfn;
+  readonly type: string;
+  readonly slot: number;
+  readonly oldEntry: bigint;
+  /** As it was installed: with the bits that the hypervisor sets. */
+  readonly newEntry: bigint;
+  /** 'write' is a plain write of the guest's to a page table, which was emulated. */
+  readonly by: 'mmu_update' | 'update_va_mapping' | 'write';
+  /** The linear address whose mapping it is, where the guest named it. */
+  readonly gva: Gva | undefined;
+}
+/** A PV guest holds a frame to its being a page table, or lets go of it. */
+export interface PageTablePinEvent extends EventBase {
+  readonly kind: 'page-table-pin';
+  readonly action: 'pin' | 'unpin';
+  readonly mfn: Mfn;
+  /** 'l4_page_table'; when it is unpinned, what it was last. */
+  readonly type: string;
+}
+/** The hypervisor refuses a page table, an entry, or what a PV guest asks for about one. */
+export interface MmuRefusalEvent extends EventBase {
+  readonly kind: 'mmu-refusal';
+  /** 'EINVAL'. */
+  readonly error: string;
+  /** The frame that it is about: a table, or what an entry leads to; it need not exist. */
+  readonly mfn: Mfn;
+  /** Level of the table with the entry, 1 to 4; 0 if it is not about an entry. */
+  readonly level: number;
+  readonly entry: bigint | undefined;
+  /** A sentence. */
+  readonly reason: string;
+}
 /** An access to watched memory; `rip` is of the instruction that made it. */
 export interface AccessEvent extends EventBase {
   readonly kind: 'memory-access';
@@ -144,6 +180,9 @@ export type MachineEvent =
   | InterruptEvent
   | EventChannelEvent
   | ContextSwitchEvent
+  | PageTableUpdateEvent
+  | PageTablePinEvent
+  | MmuRefusalEvent
   | AccessEvent
   | DomainEvent
   | ConsoleEvent;

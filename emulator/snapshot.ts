@@ -5,6 +5,7 @@
 
 import { RAM } from './cpu/state.ts';
 import type { Channel, XenDomain, XenVcpu } from './hypervisor/domain.ts';
+import type { HeldFrame } from './hypervisor/frames.ts';
 import type { Hypervisor, SavedValue } from './hypervisor/hypervisor.ts';
 import type { Scheduler } from './hypervisor/schedulers/scheduler.ts';
 import type { Turns } from './hypervisor/turns.ts';
@@ -15,7 +16,7 @@ export interface RunState {
   readonly mustEnter: boolean;
 }
 
-const MAGIC = 'HSNAP004';
+const MAGIC = 'HSNAP005';
 /** After the magic and the header's length. */
 const CHECKSUM_OFFSET = 12;
 const PAGE = 4096;
@@ -66,7 +67,7 @@ interface Header {
   readonly yieldRequested: boolean;
   readonly owners: readonly (readonly [number, number])[];
   /** Frames in use by their machine address, and how often. */
-  readonly held: readonly (readonly [number, number])[];
+  readonly held: readonly HeldFrame[];
   readonly active: number;
   readonly pcpus: readonly {
     readonly own: Record<string, unknown>;

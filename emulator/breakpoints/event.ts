@@ -1,7 +1,12 @@
 /**
  * Breakpoints at events of the stream.
  */
-import type { MachineEvent } from '../events.ts';
+import type {
+  MachineEvent,
+  MmuRefusalEvent,
+  PageTablePinEvent,
+  PageTableUpdateEvent,
+} from '../events.ts';
 import type { EventBreakpoint, EventFilter } from './breakpoint.ts';
 
 /** Whether the event is one that the breakpoint is for. */
@@ -44,6 +49,12 @@ const namesOf = (event: MachineEvent): string[] => {
       return [event.newType];
     case 'ept-violation':
       return [event.p2mType];
+    case 'page-table-update':
+      return [event.by, event.type];
+    case 'page-table-pin':
+      return [event.action, event.type];
+    case 'mmu-refusal':
+      return [event.error];
     default:
       return [];
   }
@@ -71,11 +82,22 @@ const accessOf = (event: MachineEvent): string | undefined => {
   return undefined;
 };
 
+const isAboutTable = (
+  event: MachineEvent,
+): event is PageTableUpdateEvent | PageTablePinEvent | MmuRefusalEvent =>
+  event.kind === 'page-table-update' ||
+  event.kind === 'page-table-pin' ||
+  event.kind === 'mmu-refusal';
+
 const matchesRange = ({ range }: EventFilter, event: MachineEvent): boolean => {
   if (range === undefined) return true;
   if (event.kind === 'ept-violation') return event.gpa >= range.first && event.gpa <= range.last;
   if (event.kind === 'balloon' || event.kind === 'p2m-change') {
     const first = event.gfn * 4096;
+    return first + 4095 >= range.first && first <= range.last;
+  }
+  if (isAboutTable(event)) {
+    const first = event.mfn * 4096;
     return first + 4095 >= range.first && first <= range.last;
   }
   return false;

@@ -12,6 +12,7 @@ import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
 import type { Frames } from './frames.ts';
 import { maddrOfGpa, type PagingState, walkGuest } from './guest-walk.ts';
 import { FIELD, type Hardware } from './hardware.ts';
+import type { DirectPaging } from './pv/mmu/direct-paging.ts';
 
 type Distributed<T> = T extends MachineEvent
   ? Omit<T, 'domain' | 'vcpu' | 'retired' | 'timeNs' | 'rip'>
@@ -41,6 +42,8 @@ export interface Hypervisor {
   readonly parts: Map<string, SavedPart>;
   readonly frames: Frames;
   readonly standIns: StandIns;
+  /** Of machines with PV domains: directPagingOf(). */
+  directPaging?: DirectPaging;
   readonly events: EventStream;
   readonly domains: Map<number, XenDomain>;
   readonly console: (domain: number, text: string) => void;

@@ -4,11 +4,10 @@ import { EventStream } from '../../events.ts';
 import type { Gfn } from '../../memory/addresses.ts';
 import { createMachineMemory } from '../../memory/machine-memory.ts';
 import { buildDomain } from '../build-domain.ts';
+import { createHypervisor } from '../create-hypervisor.ts';
 import type { XenDomain } from '../domain.ts';
 import { isPending, raiseVirq, VIRQ_TIMER } from '../event-channels.ts';
-import { createFrames } from '../frames.ts';
 import { copyFromGuest, copyToGuest, type Hypervisor } from '../hypervisor.ts';
-import { createStandIns } from '../stand-ins.ts';
 import { createMsrBitmap } from '../vcpu-setup.ts';
 import { createVmxHardware } from '../vmx-hardware.ts';
 import { HYPERCALLS } from './catalog.ts';
@@ -31,20 +30,8 @@ const build = (count = 1) => {
     setBreakpoints: () => {},
     windowChanged: () => {},
   });
-  const frames = createFrames(memory.ramBytes);
-  const hypervisor: Hypervisor = {
-    hardware,
-    events: new EventStream(),
-    frames,
-    standIns: createStandIns(memory, frames),
-    parts: new Map(),
-    domains: new Map(),
-    console: () => {},
-    stopRequest: undefined,
-    nowNs: 1000,
-    yieldRequested: false,
-    exitIsDue: false,
-  };
+  const hypervisor = createHypervisor(hardware, new EventStream());
+  hypervisor.nowNs = 1000;
   const bitmap = createMsrBitmap(hardware, hypervisor.frames);
   const config = { name: 'test', program: new Uint8Array(16), memoryBytes: 4 << 20 };
   const domains = Array.from({ length: count }, (_, index) =>
