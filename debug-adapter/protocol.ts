@@ -23,6 +23,8 @@ export interface LaunchArguments extends DebugProtocol.LaunchRequestArguments {
   readonly vcpus?: number;
   /** The guest's command line. Not for scenarios. */
   readonly cmdline?: string;
+  /** How the domain is virtualized; absent: by the program's notes. */
+  readonly domainType?: 'pv' | 'pvh';
   /** Folders searched for included files, after the including file's own. */
   readonly include?: readonly string[];
   /** Default 'interpreter'. */

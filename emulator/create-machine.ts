@@ -20,6 +20,8 @@ import {
   quickExitOf,
   viewExit,
 } from './hypervisor/pending-exit.ts';
+import { prepareReturn } from './hypervisor/pv/return-to-guest.ts';
+import { beginTrap } from './hypervisor/pv/traps.ts';
 import { SCHEDULERS } from './hypervisor/schedulers/catalog.ts';
 import { runXl } from './hypervisor/toolstack.ts';
 import { createTurns, deschedule, type Pcpu, schedule } from './hypervisor/turns.ts';
@@ -248,8 +250,8 @@ class RunningMachine implements Machine {
     this.#charge(pcpu, vcpu, hardware.retired);
     vcpu.retired += hardware.retired;
     if (this.#watches) emitAccesses(hypervisor, vcpu);
-    if (stop === 'exit') {
-      this.#pending = beginExit(hypervisor, vcpu);
+    if (stop === 'exit' || stop === 'trap') {
+      this.#pending = (stop === 'exit' ? beginExit : beginTrap)(hypervisor, vcpu);
       return this.#taken() ?? undefined;
     }
     if (stop === 'shutdown') {
@@ -279,6 +281,12 @@ class RunningMachine implements Machine {
 
   #enter(vcpu: XenVcpu): void {
     if (!this.#mustEnter) return;
+    if (vcpu.pv !== undefined) {
+      prepareReturn(this.#hypervisor, vcpu);
+      this.#hypervisor.hardware.resume?.();
+      this.#mustEnter = false;
+      return;
+    }
     prepareEntry(this.#hypervisor, vcpu);
     const problem = this.#hypervisor.hardware.enter();
     this.#mustEnter = false;

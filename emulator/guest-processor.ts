@@ -8,11 +8,11 @@
 import type { Cpu } from './cpu/cpu.ts';
 import { quad, setQuad, setWord, word } from './cpu/cpu.ts';
 import { deliverEvent, deliverPendingDebug } from './cpu/exceptions.ts';
-import { linearOfNumber, noSecondStage } from './cpu/paging.ts';
+import { linearOfNumber, noSecondStage, type SecondStage } from './cpu/paging.ts';
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
 import * as state from './cpu/state.ts';
-import { createTrapSink } from './cpu/traps.ts';
+import { createTrapSink, loadLevel3Segment } from './cpu/traps.ts';
 import { createWatches } from './cpu/watches.ts';
 import { createFastEngine, createReferenceEngine } from './engine/engine.ts';
 import type { EngineStop, QuickExit } from './hypervisor/hardware.ts';
@@ -113,12 +113,13 @@ export const createGuestProcessor = (
 
   const sink = createTrapSink(cpu);
 
+  const withoutVmx: SecondStage = {
+    ...noSecondStage,
+    beforeEntryWrite: (maddr, linear) => watches.noteWalk(linearOfNumber(linear), maddr),
+  };
   const resume = (): void => {
     isDeprivileged = true;
-    cpu.stage = {
-      ...noSecondStage,
-      beforeEntryWrite: (maddr, linear) => watches.noteWalk(linearOfNumber(linear), maddr),
-    };
+    cpu.stage = withoutVmx;
     cpu.nonRoot = sink.nonRoot;
     setWord(cpu, state.VMX_MODE, 1);
     setWord(cpu, state.CPL, 3);
@@ -289,6 +290,11 @@ export const createGuestProcessor = (
     },
     enter,
     resume,
+    loadSegment(segment, selector) {
+      cpu.stage = withoutVmx;
+      engine.begin();
+      return loadLevel3Segment(cpu, segment, selector);
+    },
     get trap() {
       return sink.trap;
     },

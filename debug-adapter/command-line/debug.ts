@@ -5,6 +5,7 @@
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import type { DebugProtocol } from '@vscode/debugprotocol';
+import { present } from '../present.ts';
 import { connectTerminal, type TerminalClient } from './terminal-client.ts';
 
 export interface DebugOptions {
@@ -12,6 +13,7 @@ export interface DebugOptions {
   /** In MiB. */
   readonly memory?: number;
   readonly cmdline?: string;
+  readonly type?: 'pv' | 'pvh';
 }
 
 interface DebugCommand {
@@ -121,8 +123,9 @@ export const debugProgram = async (
   input: Readable,
   output: Writable,
 ): Promise<number> => {
+  const { type: domainType, ...rest } = options;
   const client = connectTerminal((text) => output.write(text));
-  if (!(await client.start({ program, ...options }))) return 2;
+  if (!(await client.start(present({ program, ...rest, domainType })))) return 2;
   const lines = createInterface({ input, output, prompt: '(hyperstep) ' });
   lines.on('SIGINT', () => client.interrupt());
   let last = '';

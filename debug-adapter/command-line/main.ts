@@ -43,6 +43,12 @@ const collect = (text: string, before: readonly string[] | undefined): string[] 
   text,
 ];
 
+const domainType = (): Option =>
+  new Option(
+    '--type <type>',
+    "how the domain is virtualized; default: by the program's notes",
+  ).choices(['pv', 'pvh']);
+
 const program = new Command('hyperstep')
   .description('A guest-OS debugger on a simulated x86-64 machine and a Xen-like hypervisor.')
   .exitOverride();
@@ -58,6 +64,7 @@ program
   .option('-I, --include <folder...>', 'folders searched for included files')
   .option('-m, --memory <mebibytes>', "the domain's memory; default 64", positive)
   .option('--cmdline <text>', 'command line of the guest')
+  .addOption(domainType())
   .addHelpText(
     'after',
     `
@@ -97,6 +104,7 @@ program
   .option('-I, --include <folder...>', 'folders searched for included files')
   .option('-m, --memory <mebibytes>', "the domain's memory", positive)
   .option('--cmdline <text>', 'command line of the guest')
+  .addOption(domainType())
   .exitOverride()
   .action((file: string, options: DebugOptions) => {
     finishWith(debugProgram(file, options, process.stdin, process.stdout));

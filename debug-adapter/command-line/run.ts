@@ -5,6 +5,7 @@
  */
 import {
   createMachine,
+  type DomainType,
   type Machine,
   type MachineEvent,
   type StopReason,
@@ -23,6 +24,7 @@ export interface RunOptions {
   /** In MiB. */
   readonly memory?: number;
   readonly cmdline?: string;
+  readonly type?: DomainType;
 }
 
 export interface RunOutput {
@@ -50,7 +52,11 @@ export const runProgram = async (
 ): Promise<number> => {
   let machine: Machine;
   try {
-    machine = createWith(await openGuests(nodeHost, file, options), options, output);
+    machine = createWith(
+      await openGuests(nodeHost, file, { ...options, domainType: options.type }),
+      options,
+      output,
+    );
   } catch (error) {
     const problems =
       error instanceof LaunchError

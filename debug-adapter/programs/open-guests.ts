@@ -6,6 +6,7 @@
 import { folderOf, joinPath, stemOf } from '../../assembler/index.ts';
 import {
   type DomainConfig,
+  type DomainType,
   type MachineConfig,
   parseScenario,
   type ScenarioDomain,
@@ -19,6 +20,7 @@ export interface GuestOptions {
   readonly vcpus?: number | undefined;
   readonly cmdline?: string | undefined;
   readonly include?: readonly string[] | undefined;
+  readonly domainType?: DomainType | undefined;
   readonly engine?: 'interpreter' | 'reference' | undefined;
 }
 
@@ -48,6 +50,7 @@ export const openGuests = async (
     memoryBytes: (options.memory ?? DEFAULT_MEMORY) * MEBIBYTE,
     vcpus: options.vcpus,
     commandLine: options.cmdline,
+    type: options.domainType,
   });
   return {
     config: present({ domains: [domain], engine: options.engine }),

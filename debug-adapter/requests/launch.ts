@@ -29,7 +29,12 @@ export const checkLaunch = (args: unknown): LaunchArguments => {
   ) {
     throw new RequestError('"include" is not a list of folders.');
   }
-  const { engine } = launch;
+  const { engine, domainType } = launch;
+  if (domainType !== undefined && domainType !== 'pv' && domainType !== 'pvh') {
+    throw new RequestError(
+      `"domainType" is ${JSON.stringify(domainType)}; "pv" or "pvh" was expected.`,
+    );
+  }
   if (engine !== undefined && engine !== 'interpreter' && engine !== 'reference') {
     throw new RequestError(
       `"engine" is ${JSON.stringify(engine)}; "interpreter" or "reference" was expected.`,

@@ -5,8 +5,17 @@
  * (SDM Vol. 3A 2.2, MSR_MISC_FEATURES_ENABLES).
  */
 import { INTERRUPT_KIND } from '../../isa/index.ts';
-import { type Cpu, type NonRoot, quad, setQuad } from './cpu.ts';
+import { type Cpu, type NonRoot, quad, setQuad, setWord } from './cpu.ts';
 import { readRflagsOf, writeRflagsOf } from './rflags.ts';
+import {
+  dplOf,
+  isCode,
+  isConforming,
+  isPresent,
+  loadSegment,
+  readDescriptor,
+  setCodeSegment,
+} from './segmentation.ts';
 import * as state from './state.ts';
 
 /**
@@ -112,4 +121,19 @@ export const createTrapSink = (cpu: Cpu): TrapSink => {
       return trap;
     },
   };
+};
+
+const LONG_AND_BIG = 0x6000;
+
+/** Loads a segment register as the return to level 3 does; false if that is #GP, #NP or #SS. */
+export const loadLevel3Segment = (cpu: Cpu, segment: number, selector: number): boolean => {
+  setWord(cpu, state.CPL, 3);
+  if (segment !== state.CS) return loadSegment(cpu, segment, selector) === undefined;
+  if ((selector & 0xfffc) === 0) return false;
+  const code = readDescriptor(cpu, selector, 'GP');
+  if ('failure' in code || !isCode(code) || !isPresent(code)) return false;
+  const isRefused = isConforming(code) ? dplOf(code) > 3 : dplOf(code) !== 3;
+  if (isRefused || (code.access & LONG_AND_BIG) === LONG_AND_BIG) return false;
+  setCodeSegment(cpu, code, 3);
+  return true;
 };

@@ -2,7 +2,7 @@
  * The domain builder: memory, program, start of day, vCPUs.
  */
 import { WINDOW_BYTES } from '../cpu/state.ts';
-import { loadProgram, ProgramError } from '../loader/index.ts';
+import { type LoadedProgram, loadProgram, ProgramError } from '../loader/index.ts';
 import { type DomainConfig, MachineConfigError } from '../machine.ts';
 import { type Gfn, type Maddr, type Mfn, maddrOf } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
@@ -10,6 +10,11 @@ import type { XenDomain, XenVcpu } from './domain.ts';
 import { FRAMES_PER_LARGE_PAGE, type Frames, OWNER_HYPERVISOR } from './frames.ts';
 import { type Hypervisor, writeGpa } from './hypervisor.ts';
 import { createP2m } from './p2m.ts';
+import { checkPvProgram, fillPvDomain, preparePvVcpu } from './pv/build-pv-domain.ts';
+import { directPagingOf } from './pv/mmu/direct-paging.ts';
+import { createPerDomainArea } from './pv/per-domain.ts';
+import { pvPartOf } from './pv/pv-domain.ts';
+import { createPvVcpu } from './pv/pv-vcpu.ts';
 import { CONSOLE_GFN, layOut, XENSTORE_GFN } from './start-of-day.ts';
 import { setUpVcpu } from './vcpu-setup.ts';
 
@@ -26,42 +31,30 @@ export const buildDomain = (
   config: DomainConfig,
   msrBitmap: Maddr,
 ): XenDomain => {
-  const { hardware, frames } = hypervisor;
   checkConfig(config);
   const program = load(config);
+  const type = config.type ?? (program.entry === undefined ? 'pv' : 'pvh');
+  return type === 'pv'
+    ? buildPv(hypervisor, id, config, program)
+    : buildPvh(hypervisor, id, config, program, msrBitmap);
+};
+
+const buildPvh = (
+  hypervisor: Hypervisor,
+  id: number,
+  config: DomainConfig,
+  program: LoadedProgram,
+  msrBitmap: Maddr,
+): XenDomain => {
+  const { hardware, frames } = hypervisor;
   const { pieces, entry, startInfo } = layOut(config, program);
-  const pages = config.memoryBytes / 4096;
   const p2m = createP2m(hardware.memory, frames);
-  const domain: XenDomain = {
-    id,
-    type: 'pvh',
-    config,
-    p2m,
-    program,
-    vcpus: [],
-    sharedInfo: hypervisorFrame(hypervisor),
-    sharedInfoGfn: undefined,
-    callbackVector: 0,
-    params: new Map([
-      [STORE_PFN, BigInt(XENSTORE_GFN)],
-      [CONSOLE_PFN, BigInt(CONSOLE_GFN)],
-    ]),
-    channels: new Map(),
-    state: config.paused === true ? 'paused' : 'running',
-    shutdownReason: undefined,
-    explanation: undefined,
-    pages,
-    maximumPages: (config.maximumMemoryBytes ?? config.memoryBytes) / 4096,
-    targetPages: pages,
-    exitCounts: new Map(),
-    hypercallCounts: new Map(),
-    consoleText: '',
-    labels: new Map([
-      [XENSTORE_GFN, 'xenstore ring'],
-      [CONSOLE_GFN, 'console ring'],
-    ]),
-  };
-  mapRam(hypervisor, domain, pages);
+  const domain = newDomain(hypervisor, id, config, { type: 'pvh', p2m, program });
+  domain.params.set(STORE_PFN, BigInt(XENSTORE_GFN));
+  domain.params.set(CONSOLE_PFN, BigInt(CONSOLE_GFN));
+  domain.labels.set(XENSTORE_GFN, 'xenstore ring');
+  domain.labels.set(CONSOLE_GFN, 'console ring');
+  mapRam(hypervisor, domain, domain.pages);
   for (const gfn of [XENSTORE_GFN, CONSOLE_GFN]) {
     p2m.set(gfn as Gfn, 'special', hypervisorFrame(hypervisor));
   }
@@ -76,6 +69,68 @@ export const buildDomain = (
     setUpVcpu(hardware, vcpu, msrBitmap, entry, startInfo);
   }
   return domain;
+};
+
+const buildPv = (
+  hypervisor: Hypervisor,
+  id: number,
+  config: DomainConfig,
+  program: LoadedProgram,
+): XenDomain => {
+  const { hardware } = hypervisor;
+  checkPvProgram(config, program);
+  const vcpus = config.vcpus ?? 1;
+  const area = createPerDomainArea(hardware.memory, vcpus, () => hypervisorFrame(hypervisor));
+  const domain = newDomain(hypervisor, id, config, {
+    type: 'pv',
+    pv: { area, assists: new Set() },
+    p2m: directPagingOf(hypervisor).createP2m(id),
+    program,
+  });
+  hypervisor.domains.set(id, domain);
+  for (let index = 0; index < vcpus; index += 1) {
+    const vcpu = { ...createVcpu(domain, index, undefined), pv: createPvVcpu() };
+    domain.vcpus.push(vcpu);
+    writeVcpuTime(hypervisor, domain, index);
+    hardware.load(vcpu);
+    preparePvVcpu(hypervisor, vcpu);
+  }
+  const first = domain.vcpus[0];
+  if (first !== undefined) hardware.load(first);
+  hypervisor.parts.set(`pv ${id}`, pvPartOf(domain));
+  fillPvDomain(hypervisor, domain, area, { store: 0, console: 0 });
+  return domain;
+};
+
+/** A domain without memory and vCPUs. */
+const newDomain = (
+  hypervisor: Hypervisor,
+  id: number,
+  config: DomainConfig,
+  given: Pick<XenDomain, 'type' | 'pv' | 'p2m' | 'program'>,
+): XenDomain => {
+  const pages = config.memoryBytes / 4096;
+  return {
+    id,
+    ...given,
+    config,
+    vcpus: [],
+    sharedInfo: hypervisorFrame(hypervisor),
+    sharedInfoGfn: undefined,
+    callbackVector: 0,
+    params: new Map(),
+    channels: new Map(),
+    state: config.paused === true ? 'paused' : 'running',
+    shutdownReason: undefined,
+    explanation: undefined,
+    pages,
+    maximumPages: (config.maximumMemoryBytes ?? config.memoryBytes) / 4096,
+    targetPages: pages,
+    exitCounts: new Map(),
+    hypercallCounts: new Map(),
+    consoleText: '',
+    labels: new Map(),
+  };
 };
 
 const checkConfig = (config: DomainConfig): void => {
@@ -145,7 +200,7 @@ const takeRam = (
   return undefined;
 };
 
-const createVcpu = (domain: XenDomain, id: number, vmcs: Maddr): XenVcpu => ({
+const createVcpu = (domain: XenDomain, id: number, vmcs: Maddr | undefined): XenVcpu => ({
   id,
   domain,
   vmcs,

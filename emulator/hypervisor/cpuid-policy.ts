@@ -47,7 +47,37 @@ const leaf = (title: string, eax = 0, ebx = 0, ecx = 0, edx = 0): CpuidLeaf => (
 });
 
 /** The values of a leaf for a vCPU; unknown leaves are zero. */
-export const cpuidOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf => {
+export const cpuidOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf =>
+  vcpu.domain.type === 'pv' ? pvLeafOf(vcpu, number, subleaf) : hvmLeafOf(vcpu, number, subleaf);
+
+/** What a PV kernel can not use is hidden: large and global pages, supervisor-mode protections. */
+const PV_HIDDEN_EDX = bits(3, 13);
+const PV_HIDDEN_EBX = bits(7, 20);
+const PV_HIDDEN_AMD_EDX = bits(26);
+
+const pvLeafOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf => {
+  const all = hvmLeafOf(vcpu, number, subleaf);
+  switch (number) {
+    case 1:
+      return { ...all, edx: (all.edx & ~PV_HIDDEN_EDX) >>> 0 };
+    case 7:
+      return { ...all, ebx: (all.ebx & ~PV_HIDDEN_EBX) >>> 0 };
+    case 0x4000_0000:
+      return { ...all, eax: 0x4000_0005 };
+    case 0x4000_0002:
+      return { ...all, ecx: 1 };
+    case 0x4000_0004:
+      return leaf('a leaf for HVM domains');
+    case 0x4000_0005:
+      return leaf('PV limits: width of machine addresses', 0, PHYSICAL_ADDRESS_BITS);
+    case 0x8000_0001:
+      return { ...all, edx: (all.edx & ~PV_HIDDEN_AMD_EDX) >>> 0 };
+    default:
+      return all;
+  }
+};
+
+const hvmLeafOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf => {
   if (number >= 0x8000_0002 && number <= 0x8000_0004) {
     const at = (number - 0x8000_0002) * 16;
     return leaf('processor brand', ...[0, 4, 8, 12].map((offset) => word(BRAND, at + offset)));

@@ -5,6 +5,8 @@ import type { LoadedProgram } from '../loader/index.ts';
 import type { DomainConfig, DomainState, DomainType, EndReason } from '../machine.ts';
 import type { Gfn, Maddr, Mfn } from '../memory/addresses.ts';
 import type { P2m } from './p2m.ts';
+import type { PvDomain } from './pv/pv-domain.ts';
+import type { PvVcpu } from './pv/pv-vcpu.ts';
 
 /** Number of ports of the 2-level event-channel ABI for 64-bit guests. */
 export const EVENT_CHANNELS = 4096;
@@ -37,11 +39,15 @@ export interface XenVcpu {
   /** Its vcpu_info, if VCPUOP_register_vcpu_info has moved it out of shared_info. */
   infoMaddr: Maddr | undefined;
   pcpu: number | undefined;
+  /** Of a PV vCPU. */
+  readonly pv?: PvVcpu;
 }
 
 export interface XenDomain {
   readonly id: number;
   readonly type: DomainType;
+  /** Of a PV domain. */
+  readonly pv?: PvDomain;
   readonly config: DomainConfig;
   readonly p2m: P2m;
   readonly program: LoadedProgram;

@@ -38,7 +38,7 @@ const ENTRY_BITS: readonly (readonly [number, string])[] = [
 type TableName = 'PML4E' | 'PDPTE' | 'PDE' | 'PTE';
 
 /** Machine address of a guest-physical one; undefined where there is no readable memory. */
-export const maddrOfGpa = (p2m: P2m, gpa: number): Maddr | undefined => {
+export const maddrOfGpa = (p2m: Pick<P2m, 'lookup'>, gpa: number): Maddr | undefined => {
   const { mfn } = p2m.lookup(gfnOf(gpa as Gpa));
   return mfn === undefined ? undefined : ((mfn * 4096 + (gpa % 4096)) as Maddr);
 };
@@ -49,7 +49,7 @@ export const maddrOfGpa = (p2m: P2m, gpa: number): Maddr | undefined => {
  */
 export const walkGuest = (
   memory: MachineMemory,
-  p2m: P2m,
+  p2m: Pick<P2m, 'lookup' | 'path'>,
   state: PagingState,
   address: bigint,
   withEpt = false,
@@ -170,7 +170,7 @@ const EPT_BITS: readonly (readonly [number, string])[] = [
   [9, 'D'],
 ];
 
-const eptLevels = (p2m: P2m, gpa: number): WalkLevel[] =>
+const eptLevels = (p2m: Pick<P2m, 'path'>, gpa: number): WalkLevel[] =>
   p2m.path(gfnOf(gpa as Gpa)).map(({ table, maddr, entry }) => ({
     table,
     entryAddress: maddr,

@@ -39,6 +39,11 @@ export interface Hardware {
    * hypervisor then is a trap.
    */
   resume?(): void;
+  /**
+   * Loads a segment register (cpu/state.ts) of the loaded vCPU from its descriptor tables, as the
+   * return to privilege level 3 does; false if that faults.
+   */
+  loadSegment?(segment: number, selector: number): boolean;
   /** What the last 'trap' was. */
   readonly trap?: Trap | undefined;
   /** Runs the entered guest for at most `budget` instructions. */

@@ -6,12 +6,14 @@ import type { StandIns } from '../cpu/cpu.ts';
 import { CR0, CR3, CR4, EFER } from '../cpu/state.ts';
 import type { EventStream, MachineEvent } from '../events.ts';
 import type { EndReason } from '../machine.ts';
-import type { Maddr } from '../memory/addresses.ts';
+import type { Maddr, Mfn } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
 import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
 import type { Frames } from './frames.ts';
 import { maddrOfGpa, type PagingState, walkGuest } from './guest-walk.ts';
 import { FIELD, type Hardware } from './hardware.ts';
+import type { P2m } from './p2m.ts';
+import { isGuestAddress } from './pv/layout.ts';
 import type { DirectPaging } from './pv/mmu/direct-paging.ts';
 
 type Distributed<T> = T extends MachineEvent
@@ -63,6 +65,18 @@ export type StopRequest =
 
 export const RIP_FIELD = FIELD.GUEST_RIP;
 
+/** What a PV domain's page tables lead to: machine frames, each for itself. */
+export const MACHINE_FRAMES: Pick<P2m, 'lookup' | 'path'> = {
+  lookup: (gfn) => ({
+    type: 'ram',
+    mfn: gfn as number as Mfn,
+    access: 7,
+    pageBytes: 4096,
+    entry: 0n,
+  }),
+  path: () => [],
+};
+
 const ripOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): bigint =>
   hardware.loaded === vcpu ? hardware.read(RIP_FIELD) : 0n;
 
@@ -92,20 +106,29 @@ export const pagingOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): PagingState =
   efer: hardware.slot(vcpu, EFER),
 });
 
-/** Runs over the pieces of a range of linear addresses; false at the first that is not mapped. */
+/**
+ * Runs over the pieces of a range of linear addresses; false at the first that is not mapped, or
+ * not for writing.
+ */
 const eachPiece = (
   hypervisor: Hypervisor,
   vcpu: XenVcpu,
   address: bigint,
   lengthBytes: number,
+  writes: boolean,
   use: (maddr: Maddr, offset: number, pieceBytes: number) => void,
 ): boolean => {
   const paging = pagingOf(hypervisor, vcpu);
   const { memory } = hypervisor.hardware;
+  const { domain } = vcpu;
+  if (domain.type === 'pv' && !isGuestAddress(address, lengthBytes)) return false;
+  const stage = domain.type === 'pv' ? MACHINE_FRAMES : domain.p2m;
   for (let offset = 0; offset < lengthBytes; ) {
     const at = address + BigInt(offset);
-    const { maddr } = walkGuest(memory, vcpu.domain.p2m, paging, at);
+    const { maddr, permissions } = walkGuest(memory, stage, paging, at);
     if (maddr === undefined || maddr >= memory.ramBytes) return false;
+    // A PV guest must not write to its page tables by way of the hypervisor.
+    if (writes && domain.type === 'pv' && permissions[1] !== 'w') return false;
     const pieceBytes = Math.min(lengthBytes - offset, 4096 - (maddr % 4096));
     use(maddr, offset, pieceBytes);
     offset += pieceBytes;
@@ -121,10 +144,17 @@ export const copyFromGuest = (
   lengthBytes: number,
 ): Uint8Array | undefined => {
   const bytes = new Uint8Array(lengthBytes);
-  const done = eachPiece(hypervisor, vcpu, address, lengthBytes, (maddr, offset, pieceBytes) => {
-    const host = hostAddressOf(maddr);
-    bytes.set(hypervisor.hardware.memory.bytes.subarray(host, host + pieceBytes), offset);
-  });
+  const done = eachPiece(
+    hypervisor,
+    vcpu,
+    address,
+    lengthBytes,
+    false,
+    (maddr, offset, pieceBytes) => {
+      const host = hostAddressOf(maddr);
+      bytes.set(hypervisor.hardware.memory.bytes.subarray(host, host + pieceBytes), offset);
+    },
+  );
   return done ? bytes : undefined;
 };
 
@@ -135,7 +165,7 @@ export const copyToGuest = (
   address: bigint,
   bytes: Uint8Array,
 ): boolean =>
-  eachPiece(hypervisor, vcpu, address, bytes.length, (maddr, offset, pieceBytes) =>
+  eachPiece(hypervisor, vcpu, address, bytes.length, true, (maddr, offset, pieceBytes) =>
     writeMaddr(hypervisor, maddr, bytes.subarray(offset, offset + pieceBytes)),
   );
 

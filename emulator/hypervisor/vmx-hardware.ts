@@ -24,6 +24,7 @@ export type GuestProcessor = Pick<
   | 'step'
   | 'resume'
   | 'trap'
+  | 'loadSegment'
   | 'retired'
   | 'setQuickExit'
   | 'setTsc'
@@ -111,6 +112,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       isChecked = false;
       processor.resume?.();
     },
+    loadSegment: (segment, selector) => processor.loadSegment?.(segment, selector) ?? false,
     get trap() {
       return processor.trap;
     },

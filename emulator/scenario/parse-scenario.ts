@@ -97,7 +97,7 @@ const readDomain = (node: TreeNode, pcpus: number, check: Check): ScenarioDomain
   }
   return {
     name: string(all.get('name'), check) ?? '',
-    type: oneOf(all.get('type'), ['pvh'] as const, check) ?? 'pvh',
+    type: oneOf(all.get('type'), ['pv', 'pvh'] as const, check),
     kernel: string(all.get('kernel'), check) ?? '',
     ramdisk: string(all.get('ramdisk'), check),
     cmdline: string(all.get('cmdline'), check, true) ?? '',

@@ -2,6 +2,8 @@
  * A scenario: the machine and its domains as a JSON file, `*.hyperstep.json`. Domain options carry
  * the names and units of xl.cfg(5): memory in MiB. `parseScenario` checks a file's text.
  */
+import type { DomainType } from '../machine.ts';
+
 export interface Scenario {
   readonly machine: ScenarioMachine;
   readonly domains: readonly ScenarioDomain[];
@@ -16,7 +18,8 @@ export interface ScenarioMachine {
 
 export interface ScenarioDomain {
   readonly name: string;
-  readonly type: 'pvh';
+  /** Undefined: what the notes of the kernel say. */
+  readonly type: DomainType | undefined;
   /** Path of the program, relative to the scenario's folder: NASM source, ELF or flat binary. */
   readonly kernel: string;
   readonly ramdisk: string | undefined;

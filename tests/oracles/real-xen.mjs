@@ -1,6 +1,6 @@
 /**
- * The samples on real Xen: each is built by nasm and ld, booted as a PVH dom0 by Debian's Xen on
- * QEMU's AMD-V, and its console text compared with expected.txt; the same file then runs here.
+ * The samples on real Xen: each is built by nasm and ld, booted as a PVH or PV dom0 by Debian's Xen
+ * on QEMU's AMD-V, and its console text compared with expected.txt; the same file then runs here.
  *
  *   node tests/oracles/real-xen.mjs [SAMPLE]...
  *
@@ -16,8 +16,8 @@ import { buildWhenStale, installPackages, root } from '../../scripts/prepare.mjs
 
 const BOOT_LIMIT_MS = 90_000;
 const TOOLS = ['nasm', 'ld', 'qemu-system-x86_64'];
-const XEN_OPTIONS =
-  'com1=115200,8n1 console=com1 dom0=pvh dom0-iommu=none dom0_mem=128M noreboot spec-ctrl=no';
+const XEN_OPTIONS = 'com1=115200,8n1 console=com1 dom0_mem=128M noreboot spec-ctrl=no';
+const PVH_OPTIONS = 'dom0=pvh dom0-iommu=none';
 
 const isThere = (tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0;
 const xenImage = () =>
@@ -44,12 +44,13 @@ const guestText = (log) => {
     .replaceAll(/^\(XEN\).*\n/gm, '');
 };
 
-const bootOnXen = async (xen, program) => {
+const bootOnXen = async (xen, program, isPv) => {
+  const options = isPv ? XEN_OPTIONS : `${XEN_OPTIONS} ${PVH_OPTIONS}`;
   const qemu = spawn(
     'qemu-system-x86_64',
     [
       ...['-M', 'q35', '-m', '512', '-cpu', 'qemu64,+svm,+npt,-rdtscp,+x2apic'],
-      ...['-kernel', xen, '-append', XEN_OPTIONS, '-initrd', program],
+      ...['-kernel', xen, '-append', options, '-initrd', program],
       ...['-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot'],
     ],
     { stdio: ['ignore', 'pipe', 'ignore'] },
@@ -112,6 +113,7 @@ const main = async (names) => {
   for (const name of samples) {
     const folder = join(root, 'samples', name);
     const expected = readFileSync(join(folder, 'expected.txt'), 'utf8');
+    const isPv = /^%include "pv-boot.inc"/m.test(readFileSync(join(folder, 'main.asm'), 'utf8'));
     const object = join(work, `${name}.o`);
     const program = join(work, name);
     try {
@@ -119,7 +121,7 @@ const main = async (names) => {
       must('nasm', ['-f', 'elf64', '-I', includes, '-o', object, join(folder, 'main.asm')]);
       must('ld', ['-n', '-Ttext=0x100000', '--no-warn-rwx-segments', '-o', program, object]);
       report(`${name}, built by nasm and ld, here`, difference(expected, runHere(program)));
-      report(`${name} on ${image}`, difference(expected, await bootOnXen(xen, program)));
+      report(`${name} on ${image}`, difference(expected, await bootOnXen(xen, program, isPv)));
     } catch (error) {
       report(name, error instanceof Error ? error.message : String(error));
     }

@@ -2,6 +2,7 @@
  * Every hypercall, and the names of those numbers that have none here.
  * Source: Xen public/xen.h, __HYPERVISOR_ numbers.
  */
+import type { DomainType } from '../../machine.ts';
 import { consoleIo } from './console-io.ts';
 import {
   eventChannelAllocUnbound,
@@ -22,6 +23,27 @@ import {
   memoryMaximumReservation,
   memoryMemoryMap,
 } from './memory-queries.ts';
+import { setGdt, updateDescriptor } from './pv-descriptors.ts';
+import {
+  callbackRegister,
+  callbackUnregister,
+  setCallbacks,
+  setTrapTable,
+  stackSwitch,
+} from './pv-entries.ts';
+import { iret } from './pv-iret.ts';
+import {
+  fpuTaskswitch,
+  getDebugreg,
+  multicall,
+  physdevSetIobitmap,
+  physdevSetIopl,
+  setDebugreg,
+  setTimerOp,
+  vmAssist,
+} from './pv-processor.ts';
+import { setSegmentBase } from './pv-segments.ts';
+import { pvVcpuDown, pvVcpuInitialise, pvVcpuUp } from './pv-vcpu-op.ts';
 import { schedBlock, schedShutdown, schedYield } from './sched-op.ts';
 import {
   vcpuIsUp,
@@ -40,6 +62,8 @@ import {
 } from './xen-version.ts';
 
 export const HYPERCALLS: readonly Hypercall[] = [
+  callbackRegister,
+  callbackUnregister,
   consoleIo,
   eventChannelAllocUnbound,
   eventChannelBindInterdomain,
@@ -50,23 +74,41 @@ export const HYPERCALLS: readonly Hypercall[] = [
   eventChannelSend,
   eventChannelStatus,
   eventChannelUnmask,
+  fpuTaskswitch,
+  getDebugreg,
   hvmGetParam,
   hvmSetParam,
   hvmSetUpcallVector,
+  iret,
   memoryAddToPhysmap,
   memoryCurrentReservation,
   memoryDecreaseReservation,
   memoryMaximumReservation,
   memoryMemoryMap,
   memoryPopulatePhysmap,
+  multicall,
+  physdevSetIobitmap,
+  physdevSetIopl,
+  pvVcpuDown,
+  pvVcpuInitialise,
+  pvVcpuUp,
   schedBlock,
   schedShutdown,
   schedYield,
+  setCallbacks,
+  setDebugreg,
+  setGdt,
+  setSegmentBase,
+  setTimerOp,
+  setTrapTable,
+  stackSwitch,
+  updateDescriptor,
   vcpuIsUp,
   vcpuRegisterInfo,
   vcpuSetSingleshotTimer,
   vcpuStopPeriodicTimer,
   vcpuStopSingleshotTimer,
+  vmAssist,
   xenVersionCapabilities,
   xenVersionChangeSet,
   xenVersionExtra,
@@ -91,12 +133,15 @@ export const HYPERCALL_NAMES: Readonly<Record<number, string>> = {
   13: 'multicall',
   14: 'update_va_mapping',
   15: 'set_timer_op',
+  16: 'event_channel_op_compat',
   17: 'xen_version',
   18: 'console_io',
   20: 'grant_table_op',
   21: 'vm_assist',
+  22: 'update_va_mapping_otherdomain',
   23: 'iret',
   24: 'vcpu_op',
+  25: 'set_segment_base',
   26: 'mmuext_op',
   29: 'sched_op',
   30: 'callback_op',
@@ -110,18 +155,25 @@ export const HYPERCALL_NAMES: Readonly<Record<number, string>> = {
   40: 'dm_op',
 };
 
-const byKey = new Map(HYPERCALLS.map((one) => [keyOf(one.number, one.command), one]));
+const byKey = new Map(HYPERCALLS.map((one) => [keyOf(one.number, one.command, one.only), one]));
 const numbersWithCommands = new Set(
   HYPERCALLS.filter(({ command }) => command !== undefined).map(({ number }) => number),
 );
 
-function keyOf(number: number, command: number | undefined): string {
-  return command === undefined ? `${number}` : `${number}.${command}`;
+function keyOf(number: number, command: number | undefined, only = ''): string {
+  return `${number}.${command ?? ''}.${only}`;
 }
 
 /** Whether the first argument of this hypercall is a command. */
 export const hasCommands = (number: number): boolean => numbersWithCommands.has(number);
 
-/** The definition, or undefined: -ENOSYS. */
-export const findHypercall = (number: number, command: number): Hypercall | undefined =>
-  byKey.get(keyOf(number, hasCommands(number) ? command : undefined));
+/** The definition for a type of domain, or undefined: -ENOSYS. */
+export const findHypercall = (
+  number: number,
+  command: number,
+  type: DomainType,
+): Hypercall | undefined => {
+  const key = hasCommands(number) ? command : undefined;
+  const only = type === 'pv' ? 'pv' : 'hvm';
+  return byKey.get(keyOf(number, key, only)) ?? byKey.get(keyOf(number, key));
+};

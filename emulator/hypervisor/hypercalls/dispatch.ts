@@ -33,7 +33,7 @@ const PROTECTED_ARGUMENTS = [3, 1, 2, 6, 7];
 const COMMAND_MASK = 0x3fn;
 const MEMORY_OP = 12;
 
-/** Reads what the guest asks for. */
+/** Reads what the guest asks for in its registers. */
 export const decodeHypercall = (hypervisor: Hypervisor, vcpu: XenVcpu): HypercallRequest => {
   const { hardware } = hypervisor;
   const isLong = Number(hardware.slot(vcpu, CODE_WIDTH) & 0xffff_ffffn) === 64;
@@ -42,10 +42,27 @@ export const decodeHypercall = (hypervisor: Hypervisor, vcpu: XenVcpu): Hypercal
     cut(hardware.slot(vcpu, registerSlot(register))),
   );
   const number = Number(hardware.slot(vcpu, registerSlot(0)) & 0xffff_ffffn);
+  return requestOf(hypervisor, vcpu, number, args, isLong ? 8 : 4);
+};
+
+const requestOf = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  number: number,
+  args: readonly bigint[],
+  wordBytes: 4 | 8,
+): HypercallRequest => {
   const first = args[0] ?? 0n;
   const command = Number((number === MEMORY_OP ? first & COMMAND_MASK : first) & 0xffff_ffffn);
-  const definition = findHypercall(number, command);
-  const context: HypercallContext = { hypervisor, vcpu, args, wordBytes: isLong ? 8 : 4 };
+  const definition = findHypercall(number, command, vcpu.domain.type);
+  const call = (other: number, its: readonly bigint[]): bigint => {
+    const request = requestOf(hypervisor, vcpu, other, its, wordBytes);
+    noteHypercall(request, undefined);
+    const result = performHypercall(request);
+    noteHypercall(request, result);
+    return result;
+  };
+  const context: HypercallContext = { hypervisor, vcpu, args, wordBytes, call };
   const fields: Record<string, bigint> = {};
   let fault = false;
   if (definition?.argument !== undefined) {
@@ -66,7 +83,9 @@ export const performHypercall = (request: HypercallRequest): bigint => {
   const { definition, context, fields, fault } = request;
   const { hypervisor, vcpu } = context;
   count(vcpu.domain.hypercallCounts, request.name);
-  if (hypervisor.hardware.slot(vcpu, CPL) & 3n) return resultValue('EPERM');
+  // A PV guest's processes do not come here.
+  const isUser = (hypervisor.hardware.slot(vcpu, CPL) & 3n) !== 0n;
+  if (isUser && vcpu.domain.type !== 'pv') return resultValue('EPERM');
   if (definition === undefined) return resultValue('ENOSYS');
   if (fault) return resultValue('EFAULT');
   const before = { ...fields };

@@ -34,6 +34,8 @@ export interface HypercallContext {
   readonly args: readonly bigint[];
   /** Bytes of an unsigned long of the caller: 8, or 4 outside 64-bit mode. */
   readonly wordBytes: 4 | 8;
+  /** Runs another hypercall of the same caller, as multicall does; the value of RAX. */
+  call(number: number, args: readonly bigint[]): bigint;
 }
 
 export type HypercallResult = number | bigint | ErrorName;
@@ -44,6 +46,8 @@ export interface Hypercall {
   readonly number: number;
   /** In the first argument; undefined: the hypercall has none. */
   readonly command?: number;
+  /** Domains of another type get -ENOSYS, or what another definition has for theirs. */
+  readonly only?: 'pv' | 'hvm';
   /** In words: what it does, for the page of an exit. */
   readonly title: string;
   readonly source: string;

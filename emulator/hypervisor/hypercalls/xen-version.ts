@@ -8,13 +8,18 @@ export const XEN_MAJOR = 4;
 export const XEN_MINOR = 17;
 const EXTRA_VERSION = '.0';
 const CHANGE_SET = 'unavailable';
-const CAPABILITIES = 'hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ';
+const CAPABILITIES = 'xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ';
 
 /**
- * XENFEAT_ bits: writable_page_tables, auto_translated_physmap, hvm_callback_vector,
+ * XENFEAT_ bits of an HVM domain: writable_page_tables, auto_translated_physmap, hvm_callback_vector,
  * hvm_safe_pvclock, memory_op_vnode_supported.
  */
-const FEATURES = [0, 2, 8, 9, 13].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+const HVM_FEATURES = [0, 2, 8, 9, 13].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+/**
+ * Of a PV domain: pae_pgdir_above_4gb, mmu_pt_update_preserve_ad, highmem_assist,
+ * gnttab_map_avail_bits, memory_op_vnode_supported.
+ */
+const PV_FEATURES = [4, 5, 6, 7, 13].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
 
 /** A text of fixed size, with zeros behind it. */
 const text = (
@@ -67,8 +72,9 @@ export const xenVersionFeatures = defineHypercall({
   command: 6,
   title: 'Tell 32 feature bits',
   argument: { submap_idx: 'u32', submap: 'u32' },
-  handle(_context, fields) {
-    fields.submap = fields.submap_idx === 0n ? FEATURES : 0n;
+  handle({ vcpu }, fields) {
+    const own = vcpu.domain.type === 'pv' ? PV_FEATURES : HVM_FEATURES;
+    fields.submap = fields.submap_idx === 0n ? own : 0n;
     return 0;
   },
 });
