@@ -19,7 +19,7 @@ import { vcpuInfoAt } from '../event-channels.ts';
 import { FIELD } from '../hardware.ts';
 import { copyFromGuest, type Hypervisor } from '../hypervisor.ts';
 import { setGdt, setLdt } from '../pv/descriptor-tables.ts';
-import { isGuestAddress } from '../pv/layout.ts';
+import { isGuestAddress, LDT_ENTRIES } from '../pv/layout.ts';
 import { directPagingOf } from '../pv/mmu/direct-paging.ts';
 import { pvOf } from '../pv/mode.ts';
 import { defineHypercall, type ErrorName, type HypercallContext, readNumber } from './hypercall.ts';
@@ -108,7 +108,7 @@ const initialise = (
   if (!addresses.every((address) => isGuestAddress(address))) return 'EINVAL';
   const gdtEntries = Number(word(AT.gdtEntries));
   const ldtEntries = Number(word(AT.ldtEntries));
-  if (gdtEntries > FRAMES_PER_GDT * ENTRIES_PER_FRAME || ldtEntries > 8192) return 'EINVAL';
+  if (gdtEntries > FRAMES_PER_GDT * ENTRIES_PER_FRAME || ldtEntries > LDT_ENTRIES) return 'EINVAL';
   const frames = Array.from(
     { length: Math.ceil(gdtEntries / ENTRIES_PER_FRAME) },
     (_, index) => Number(word(AT.gdtFrames + index * 8)) as Mfn,

@@ -7,9 +7,8 @@
 /** The guest's addresses are below and above this hole: L4 slots 256 to 271 are Xen's. */
 export const HYPERVISOR_START = 0xffff_8000_0000_0000n;
 export const HYPERVISOR_END = 0xffff_8800_0000_0000n;
-/** L4 slot of the per-domain area, and where it begins. */
-export const PER_DOMAIN_SLOT = 260;
-export const PER_DOMAIN_START = 0xffff_8200_0000_0000n;
+/** Where the per-domain area begins, in L4 slot 260. */
+const PER_DOMAIN_START = 0xffff_8200_0000_0000n;
 /** Each vCPU has 16 pages of GDT, then 16 of LDT. */
 const TABLE_PAGES = 16;
 export const VCPU_PAGES = 2 * TABLE_PAGES;
