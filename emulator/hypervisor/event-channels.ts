@@ -23,7 +23,7 @@ const PENDING = 0x800;
 const MASK = 0xa00;
 const VCPU_INFO_BYTES = 64;
 const UPCALL_PENDING = 0;
-const PENDING_SELECTOR = 8;
+export const PENDING_SELECTOR = 8;
 
 const sharedInfo = ({ sharedInfo }: XenDomain): number =>
   hostAddressOf((sharedInfo * 4096) as Maddr);
@@ -33,6 +33,17 @@ export const vcpuInfoAt = (vcpu: XenVcpu): number =>
   vcpu.infoMaddr === undefined
     ? sharedInfo(vcpu.domain) + vcpu.id * VCPU_INFO_BYTES
     : hostAddressOf(vcpu.infoMaddr);
+
+/** Ports come into being in buckets of 64, the first of which is always there. */
+const BUCKET = 64;
+
+/** Whether a port exists, open or not: it is in a bucket that has been needed. */
+export const isPort = ({ channels }: XenDomain, port: number): boolean => {
+  if (port < BUCKET) return true;
+  for (const open of channels.keys())
+    if (port < Math.ceil((open + 1) / BUCKET) * BUCKET) return true;
+  return false;
+};
 
 /** The lowest free port, or undefined; port 0 is never used. */
 export const freePort = ({ channels }: XenDomain): number | undefined => {
@@ -74,8 +85,15 @@ const notifyVcpu = (hypervisor: Hypervisor, domain: XenDomain, port: number): vo
   const selector = port >> 6;
   const at = info + PENDING_SELECTOR + (selector >> 3);
   bytes[at] = (bytes[at] ?? 0) | (1 << (selector & 7));
-  if (bytes[info + UPCALL_PENDING] === 0) {
-    bytes[info + UPCALL_PENDING] = 1;
+  raiseUpcall(hypervisor, vcpu);
+};
+
+/** Marks the upcall of a vCPU pending, and wakes it. */
+export const raiseUpcall = ({ hardware }: Hypervisor, vcpu: XenVcpu): void => {
+  const { bytes } = hardware.memory;
+  const at = vcpuInfoAt(vcpu) + UPCALL_PENDING;
+  if (bytes[at] === 0) {
+    bytes[at] = 1;
     if (vcpu.upcallVector !== 0) vcpu.upcallIsDue = true;
   }
   if (vcpu.state === 'blocked') vcpu.state = 'runnable';

@@ -219,6 +219,19 @@ export const printConsole = (hypervisor: Hypervisor, vcpu: XenVcpu, text: string
   if (hypervisor.events.wants('console')) emit(hypervisor, vcpu, { kind: 'console', text });
 };
 
-/** DOMID_SELF or the caller's own number names the caller; undefined for any other. */
-export const selfOf = (caller: XenVcpu, domid: number): XenDomain | undefined =>
-  domid === 0x7ff0 || domid === caller.domain.id ? caller.domain : undefined;
+const DOMID_SELF = 0x7ff0;
+/** The toolstack's domain, which is simulated only as far as its verbs. */
+const DOMAIN_0 = 0;
+
+/** The domain that a guest names: it may name itself, and gets EPERM for one that is another's. */
+export const ownDomain = (
+  { domains }: Hypervisor,
+  { domain }: XenVcpu,
+  domid: bigint,
+): XenDomain | 'EPERM' | 'ESRCH' => {
+  const id = Number(domid);
+  if (id === DOMID_SELF || id === domain.id) return domain;
+  const other = domains.get(id);
+  const exists = id === DOMAIN_0 || (other !== undefined && other.state !== 'destroyed');
+  return exists ? 'EPERM' : 'ESRCH';
+};

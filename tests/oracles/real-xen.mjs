@@ -1,8 +1,9 @@
 /**
- * The samples on real Xen: each is built by nasm and ld, booted as a PVH or PV dom0 by Debian's Xen
- * on QEMU's AMD-V, and its console text compared with expected.txt; the same file then runs here.
+ * The samples and the guests of guests/ on real Xen: each is built by nasm and ld, booted as a PVH or
+ * PV dom0 by Debian's Xen on QEMU's AMD-V, and its console text compared with the file that is kept
+ * of it; the same file then runs here.
  *
- *   node tests/oracles/real-xen.mjs [SAMPLE]...
+ *   node tests/oracles/real-xen.mjs [PROGRAM]...
  *
  * Needs the Debian packages nasm, binutils, qemu-system-x86 and xen-hypervisor-4.17-amd64 (or a
  * later one); without them it says so. The last line is "N passed, N failed".
@@ -13,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { buildWhenStale, installPackages, root } from '../../scripts/prepare.mjs';
+import { guestNames, textsOf } from './guests/texts.mjs';
 
 const BOOT_LIMIT_MS = 90_000;
 const TOOLS = ['nasm', 'ld', 'qemu-system-x86_64'];
@@ -84,6 +86,26 @@ const runHere = (program) => {
 const difference = (expected, seen) =>
   expected === seen ? undefined : `expected\n${expected}\nseen\n${seen}`;
 
+/** What runs: its source, what real Xen prints, and what is printed here. */
+const programs = () => {
+  const samples = join(root, 'samples');
+  const guests = join(root, 'tests/oracles/guests');
+  return [
+    ...readdirSync(samples)
+      .map((name) => ({ name, folder: join(samples, name) }))
+      .filter(({ folder }) => existsSync(join(folder, 'expected.txt')))
+      .map(({ name, folder }) => {
+        const expected = readFileSync(join(folder, 'expected.txt'), 'utf8');
+        return { name, source: join(folder, 'main.asm'), onXen: expected, here: expected };
+      }),
+    ...guestNames(guests).map((name) => ({
+      name,
+      source: join(guests, `${name}.asm`),
+      ...textsOf(guests, name),
+    })),
+  ];
+};
+
 const main = async (names) => {
   const missing = TOOLS.filter((tool) => !isThere(tool));
   const image = xenImage();
@@ -107,21 +129,17 @@ const main = async (names) => {
       `${problem === undefined ? 'ok    ' : 'FAILED'} ${name}${problem === undefined ? '' : `\n${problem}`}`,
     );
   };
-  const samples = readdirSync(join(root, 'samples'))
-    .filter((name) => existsSync(join(root, 'samples', name, 'expected.txt')))
-    .filter((name) => names.length === 0 || names.includes(name));
-  for (const name of samples) {
-    const folder = join(root, 'samples', name);
-    const expected = readFileSync(join(folder, 'expected.txt'), 'utf8');
-    const isPv = /^%include "pv-boot.inc"/m.test(readFileSync(join(folder, 'main.asm'), 'utf8'));
+  const chosen = programs().filter(({ name }) => names.length === 0 || names.includes(name));
+  for (const { name, source, onXen, here } of chosen) {
+    const isPv = /^%include "pv-boot.inc"/m.test(readFileSync(source, 'utf8'));
     const object = join(work, `${name}.o`);
     const program = join(work, name);
     try {
       const includes = `${join(root, 'samples/include')}/`;
-      must('nasm', ['-f', 'elf64', '-I', includes, '-o', object, join(folder, 'main.asm')]);
+      must('nasm', ['-f', 'elf64', '-I', includes, '-o', object, source]);
       must('ld', ['-n', '-Ttext=0x100000', '--no-warn-rwx-segments', '-o', program, object]);
-      report(`${name}, built by nasm and ld, here`, difference(expected, runHere(program)));
-      report(`${name} on ${image}`, difference(expected, await bootOnXen(xen, program, isPv)));
+      report(`${name}, built by nasm and ld, here`, difference(here, runHere(program)));
+      report(`${name} on ${image}`, difference(onXen, await bootOnXen(xen, program, isPv)));
     } catch (error) {
       report(name, error instanceof Error ? error.message : String(error));
     }

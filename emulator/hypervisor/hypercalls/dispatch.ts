@@ -87,7 +87,7 @@ export const performHypercall = (request: HypercallRequest): bigint => {
   const isUser = (hypervisor.hardware.slot(vcpu, CPL) & 3n) !== 0n;
   if (isUser && vcpu.domain.type !== 'pv') return resultValue('EPERM');
   if (definition === undefined) return resultValue('ENOSYS');
-  if (fault) return resultValue('EFAULT');
+  if (fault) return resultValue(definition.onFault?.(context) ?? 'EFAULT');
   const before = { ...fields };
   const result = definition.handle(context, fields);
   const isChanged = Object.keys(fields).some((name) => fields[name] !== before[name]);

@@ -8,7 +8,7 @@ import {
   openChannel,
   raisePort,
 } from '../event-channels.ts';
-import { selfOf } from '../hypervisor.ts';
+import { ownDomain } from '../hypervisor.ts';
 import { defineHypercall, type HypercallContext, type HypercallResult } from './hypercall.ts';
 
 const DOMID_SELF = 0x7ff0;
@@ -33,8 +33,8 @@ export const eventChannelAllocUnbound = defineHypercall({
   title: 'Open a port that another domain may bind',
   argument: { dom: 'u16', remote_dom: 'u16', port: 'u32' },
   handle(context, fields) {
-    const domain = selfOf(context.vcpu, Number(fields.dom));
-    if (domain === undefined) return 'EPERM';
+    const domain = ownDomain(context.hypervisor, context.vcpu, fields.dom);
+    if (typeof domain === 'string') return domain;
     const remote = Number(fields.remote_dom);
     const remoteDomain = remote === DOMID_SELF ? domain.id : remote;
     return bound(context, openChannel(domain, { state: 'unbound', remoteDomain, vcpu: 0 }), fields);

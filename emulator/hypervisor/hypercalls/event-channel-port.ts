@@ -1,8 +1,8 @@
 /**
  * Closes, unmasks and tells of a port. Source: Xen public/event_channel.h.
  */
-import { closePort, noteChannel, unmaskPort } from '../event-channels.ts';
-import { selfOf } from '../hypervisor.ts';
+import { closePort, isPort, noteChannel, unmaskPort } from '../event-channels.ts';
+import { ownDomain } from '../hypervisor.ts';
 import { defineHypercall } from './hypercall.ts';
 
 const common = { number: 32, source: 'Xen public/event_channel.h' } as const;
@@ -28,7 +28,7 @@ export const eventChannelUnmask = defineHypercall({
   title: 'Unmask a port',
   argument: { port: 'u32' },
   handle({ hypervisor, vcpu }, { port }) {
-    if (!vcpu.domain.channels.has(Number(port))) return 'EINVAL';
+    if (!isPort(vcpu.domain, Number(port))) return 'EINVAL';
     unmaskPort(hypervisor, vcpu.domain, Number(port));
     return 0;
   },
@@ -43,9 +43,10 @@ export const eventChannelStatus = defineHypercall({
   command: 5,
   title: 'Tell what a port is bound to',
   argument: { dom: 'u16', port: 'u32', status: 'u32', vcpu: 'u32', first: 'u32', second: 'u32' },
-  handle({ vcpu }, fields) {
-    const domain = selfOf(vcpu, Number(fields.dom));
-    if (domain === undefined) return 'EPERM';
+  handle({ hypervisor, vcpu }, fields) {
+    const domain = ownDomain(hypervisor, vcpu, fields.dom);
+    if (typeof domain === 'string') return domain;
+    if (!isPort(domain, Number(fields.port))) return 'EINVAL';
     const channel = domain.channels.get(Number(fields.port));
     fields.status = channel === undefined ? 0n : STATUS[channel.state];
     fields.vcpu = BigInt(channel?.vcpu ?? 0);

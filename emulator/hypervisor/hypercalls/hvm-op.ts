@@ -1,18 +1,28 @@
 /**
  * Parameters of the domain, and the upcall vector. Source: Xen public/hvm/hvm_op.h, hvm/params.h.
  */
-import { selfOf } from '../hypervisor.ts';
+import { endDomain, ownDomain } from '../hypervisor.ts';
 import { defineHypercall } from './hypercall.ts';
 
 const HVM_PARAM_CALLBACK_IRQ = 0;
 const HVM_NR_PARAMS = 39n;
-/** Parameters that the guest may only read. */
-const READ_ONLY = new Set([1, 2, 12, 17, 18]);
+/** Parameters that are no longer, or were never, there. */
+const ABSENT: ReadonlySet<number> = new Set([4, 13, 20, 21, 22, 23, 24, 25, 26, 30]);
+/** Those that a guest may set: callback, TSS, event channels, generation id, width of FIP. */
+const WRITABLE: ReadonlySet<number> = new Set([0, 2, 15, 18, 19, 34, 36, 37]);
+/** Those that it may only read: ring pages, alternate P2M. All others are the toolstack's. */
+const READ_ONLY: ReadonlySet<number> = new Set([1, 17, 35]);
+const HVM_PARAM_ACPI_IOPORTS_LOCATION = 19;
+const HVM_PARAM_VM86_TSS_SIZED = 37;
+/** A 32-bit task-state segment. */
+const TSS_BYTES = 104n;
 const CALLBACK_TYPE_SHIFT = 56n;
 const CALLBACK_TYPE_VECTOR = 2n;
 const LOWEST_VECTOR = 0x10n;
 const common = { number: 34, source: 'Xen public/hvm/hvm_op.h' } as const;
 const PARAM = { domid: 'u16', index: 'u32', value: 'u64' } as const;
+
+const isThere = (index: bigint): boolean => index < HVM_NR_PARAMS && !ABSENT.has(Number(index));
 
 export const hvmSetParam = defineHypercall({
   ...common,
@@ -20,11 +30,22 @@ export const hvmSetParam = defineHypercall({
   command: 0,
   title: 'Set a parameter of the domain',
   argument: PARAM,
-  handle({ vcpu }, { domid, index, value }) {
-    const domain = selfOf(vcpu, Number(domid));
-    if (domain === undefined) return 'EPERM';
-    if (index >= HVM_NR_PARAMS) return 'EINVAL';
-    if (READ_ONLY.has(Number(index))) return 'EPERM';
+  handle({ hypervisor, vcpu }, { domid, index, value }) {
+    const domain = ownDomain(hypervisor, vcpu, domid);
+    if (typeof domain === 'string') return domain;
+    if (!isThere(index)) return 'EINVAL';
+    if (!WRITABLE.has(Number(index))) return 'EPERM';
+    // A PVH domain has no power-management timer, whose ports could move.
+    if (Number(index) === HVM_PARAM_ACPI_IOPORTS_LOCATION) return 'ENODEV';
+    if (Number(index) === HVM_PARAM_VM86_TSS_SIZED && value >> 32n < TSS_BYTES) {
+      endDomain(
+        hypervisor,
+        vcpu,
+        'crash',
+        `HVM_PARAM_VM86_TSS_SIZED has a size of ${value >> 32n} bytes; a TSS has ${TSS_BYTES}.`,
+      );
+      return 'EINVAL';
+    }
     if (Number(index) === HVM_PARAM_CALLBACK_IRQ) {
       const isVector = value >> CALLBACK_TYPE_SHIFT === CALLBACK_TYPE_VECTOR;
       domain.callbackVector = isVector ? Number(value & 0xffn) : 0;
@@ -40,10 +61,12 @@ export const hvmGetParam = defineHypercall({
   command: 1,
   title: 'Tell a parameter of the domain',
   argument: PARAM,
-  handle({ vcpu }, fields) {
-    const domain = selfOf(vcpu, Number(fields.domid));
-    if (domain === undefined) return 'EPERM';
-    if (fields.index >= HVM_NR_PARAMS) return 'EINVAL';
+  handle({ hypervisor, vcpu }, fields) {
+    const domain = ownDomain(hypervisor, vcpu, fields.domid);
+    if (typeof domain === 'string') return domain;
+    if (!isThere(fields.index)) return 'EINVAL';
+    const index = Number(fields.index);
+    if (!WRITABLE.has(index) && !READ_ONLY.has(index)) return 'EPERM';
     fields.value = domain.params.get(Number(fields.index)) ?? 0n;
     return 0;
   },

@@ -10,15 +10,16 @@ export const ERRORS = {
   EPERM: 1,
   ENOENT: 2,
   ESRCH: 3,
+  ENXIO: 6,
   ENOMEM: 12,
   EACCES: 13,
   EFAULT: 14,
   EBUSY: 16,
   EEXIST: 17,
+  ENODEV: 19,
   EINVAL: 22,
   ENOSPC: 28,
   ENOSYS: 38,
-  ETIME: 62,
   EOPNOTSUPP: 95,
 } as const;
 export type ErrorName = keyof typeof ERRORS;
@@ -54,6 +55,8 @@ export interface Hypercall {
   readonly argument?: Layout;
   /** Which argument points to the structure; default 1, the second. */
   readonly argumentIndex?: number;
+  /** What it returns if the structure is not readable; absent: EFAULT. */
+  onFault?(context: HypercallContext): HypercallResult;
   /** Fields may be changed; the structure is written back if any is. */
   handle(context: HypercallContext, fields: Record<string, bigint>): HypercallResult;
 }

@@ -99,10 +99,19 @@ test('a balloon gives a frame back and takes one again', () => {
   expect(hypervisor.frames.free).toBe(free - 1);
 });
 
-test('an argument that is not mapped is EFAULT', () => {
+test('an argument that is not mapped is EFAULT, but no extents for reservations', () => {
   const { hypervisor, domains } = build();
 
-  expect(call(hypervisor, domains[0], 12, [1, 0x8000_0000])).toBe(-14);
+  expect(call(hypervisor, domains[0], 12, [3, 0x8000_0000])).toBe(-14);
+  expect(call(hypervisor, domains[0], 12, [1, 0x8000_0000])).toBe(0);
+  expect(call(hypervisor, domains[0], 12, [1 | (5 << 6), 0x8000_0000])).toBe(5);
+});
+
+test('a domain of others is EPERM, one that is not there ESRCH', () => {
+  const { hypervisor, domains } = build(2);
+  const about = (domid: number) => call(hypervisor, domains[0], 12, [3, ARGUMENT], [[0, 2, domid]]);
+
+  expect([about(2), about(0), about(3)]).toEqual([-1, -1, -3]);
 });
 
 test('an event reaches the other domain, and wakes it', () => {
@@ -142,7 +151,7 @@ test('an event reaches the other domain, and wakes it', () => {
   expect(target.state).toBe('runnable');
 });
 
-test('a timer in the past with the flag "future" is refused', () => {
+test('a timer in the past fires at once, whatever the flag "future" says', () => {
   const { hypervisor, domains } = build();
   const set = (timeout: number, flags: number) =>
     call(
@@ -156,7 +165,8 @@ test('a timer in the past with the flag "future" is refused', () => {
       ],
     );
 
-  expect(set(500, 1)).toBe(-62);
+  expect(set(500, 1)).toBe(0);
+  expect(domains[0]?.vcpus[0]?.timerNs).toBeUndefined();
   expect(set(5000, 1)).toBe(0);
   expect(domains[0]?.vcpus[0]?.timerNs).toBe(5000);
 });

@@ -1,14 +1,21 @@
 /**
  * Gives frames to the domain at the gfns it names: a balloon deflates. Returns the number of
- * extents done; it stops at the domain's maximum, when no frame is free, or at a gfn that is used.
+ * extents done; it stops at the domain's maximum, when no frame is free, or at a gfn that is used. A
+ * domain that is not there and a bad pointer are no errors: no extent is done.
  */
 import { type Gfn, type Maddr, maddrOf } from '../../memory/addresses.ts';
 import { hostAddressOf } from '../../memory/machine-memory.ts';
-import { selfOf } from '../hypervisor.ts';
+import { ownDomain } from '../hypervisor.ts';
 import { MAXIMUM_GFN } from '../p2m.ts';
 import { changeP2m } from '../p2m-changes.ts';
 import { defineHypercall } from './hypercall.ts';
-import { eachExtent, MAXIMUM_ORDER, noteBalloon, RESERVATION } from './memory-reservation.ts';
+import {
+  eachExtent,
+  MAXIMUM_ORDER,
+  noteBalloon,
+  RESERVATION,
+  startOf,
+} from './memory-reservation.ts';
 
 export const memoryPopulatePhysmap = defineHypercall({
   name: 'XENMEM_populate_physmap',
@@ -17,12 +24,13 @@ export const memoryPopulatePhysmap = defineHypercall({
   title: 'Allocate frames and put them into the P2M',
   source: 'Xen public/memory.h',
   argument: RESERVATION,
+  onFault: startOf,
 
   handle(context, fields) {
     const { hypervisor, vcpu } = context;
-    const domain = selfOf(vcpu, Number(fields.domid));
-    if (domain === undefined) return 'EPERM';
-    if (fields.extent_order > MAXIMUM_ORDER) return 0;
+    const domain = ownDomain(hypervisor, vcpu, fields.domid);
+    if (domain === 'EPERM') return domain;
+    if (domain === 'ESRCH' || fields.extent_order > MAXIMUM_ORDER) return startOf(context);
     const pages = 2 ** Number(fields.extent_order);
     return eachExtent(context, fields, (first) => {
       if (first + pages > MAXIMUM_GFN) return false;

@@ -2,7 +2,7 @@
  * Questions of memory_op: reservations, and the memory map. Source: Xen public/memory.h.
  */
 
-import { copyToGuest, selfOf } from '../hypervisor.ts';
+import { copyToGuest, ownDomain } from '../hypervisor.ts';
 import { memoryMapOf } from '../start-of-day.ts';
 import { defineHypercall, writeNumber } from './hypercall.ts';
 
@@ -14,7 +14,10 @@ export const memoryCurrentReservation = defineHypercall({
   command: 3,
   title: 'Tell how many pages the domain has',
   argument: { domid: 'u16' },
-  handle: ({ vcpu }, { domid }) => selfOf(vcpu, Number(domid))?.pages ?? 'EPERM',
+  handle({ hypervisor, vcpu }, { domid }) {
+    const domain = ownDomain(hypervisor, vcpu, domid);
+    return typeof domain === 'string' ? domain : domain.pages;
+  },
 });
 
 export const memoryMaximumReservation = defineHypercall({
@@ -23,7 +26,10 @@ export const memoryMaximumReservation = defineHypercall({
   command: 4,
   title: 'Tell how many pages the domain may have',
   argument: { domid: 'u16' },
-  handle: ({ vcpu }, { domid }) => selfOf(vcpu, Number(domid))?.maximumPages ?? 'EPERM',
+  handle({ hypervisor, vcpu }, { domid }) {
+    const domain = ownDomain(hypervisor, vcpu, domid);
+    return typeof domain === 'string' ? domain : domain.maximumPages;
+  },
 });
 
 const ENTRY_BYTES = 20;

@@ -20,16 +20,21 @@ export type Reservation = { [Name in keyof typeof RESERVATION]: bigint };
 export const MAXIMUM_ORDER = 9n;
 const CONTINUATION_SHIFT = 6n;
 
+/** Extents that are done already, by a continuation: what is returned if none can be done. */
+export const startOf = ({ args }: HypercallContext): bigint =>
+  (args[0] ?? 0n) >> CONTINUATION_SHIFT;
+
 /**
  * Runs `perform` over the first frames of the extents, from where a continuation left off, until
  * it refuses; the number of extents done.
  */
 export const eachExtent = (
-  { hypervisor, vcpu, args, wordBytes }: HypercallContext,
+  context: HypercallContext,
   { extent_start, nr_extents }: Reservation,
   perform: (first: Gfn) => boolean,
 ): bigint => {
-  let done = (args[0] ?? 0n) >> CONTINUATION_SHIFT;
+  const { hypervisor, vcpu, wordBytes } = context;
+  let done = startOf(context);
   for (; done < nr_extents; done += 1n) {
     const address = extent_start + done * BigInt(wordBytes);
     const bytes = copyFromGuest(hypervisor, vcpu, address, wordBytes);

@@ -4,26 +4,40 @@
  */
 import type { Gfn, Maddr } from '../../memory/addresses.ts';
 import { hostAddressOf } from '../../memory/machine-memory.ts';
-import { raiseVirq, VIRQ_TIMER, vcpuInfoAt } from '../event-channels.ts';
-import { defineHypercall, type HypercallContext } from './hypercall.ts';
+import type { XenVcpu } from '../domain.ts';
+import {
+  PENDING_SELECTOR,
+  raiseUpcall,
+  raiseVirq,
+  VIRQ_TIMER,
+  vcpuInfoAt,
+} from '../event-channels.ts';
+import { defineHypercall, type ErrorName, type HypercallContext } from './hypercall.ts';
 
 const common = { number: 24, source: 'Xen public/vcpu.h', argumentIndex: 2 } as const;
-/** Do not set a timer that is due already. */
-const VCPU_SSHOTTMR_future = 1n;
+const HIGHEST_INFO_OFFSET = 4096n - 64n;
 
 const targetOf = ({ vcpu, args }: HypercallContext) => vcpu.domain.vcpus[Number(args[1] ?? 0n)];
 
+/** A vCPU may set its own timer only. */
+const refusalOf = (context: HypercallContext): ErrorName | undefined => {
+  const target = targetOf(context);
+  if (target === undefined) return 'ENOENT';
+  return target === context.vcpu ? undefined : 'EINVAL';
+};
+
+/** The flag VCPU_SSHOTTMR_future is ignored: a timer that is due fires at once. */
 export const vcpuSetSingleshotTimer = defineHypercall({
   ...common,
   name: 'VCPUOP_set_singleshot_timer',
   command: 8,
   title: 'Set the timer that raises VIRQ_TIMER once',
   argument: { timeout_abs_ns: 'u64', flags: 'u32' },
-  handle(context, { timeout_abs_ns, flags }) {
+  handle(context, { timeout_abs_ns }) {
     const { hypervisor, vcpu } = context;
-    if (targetOf(context) !== vcpu) return 'EINVAL';
+    const refusal = refusalOf(context);
+    if (refusal !== undefined) return refusal;
     const isPast = timeout_abs_ns <= BigInt(hypervisor.nowNs);
-    if (isPast && (flags & VCPU_SSHOTTMR_future) !== 0n) return 'ETIME';
     vcpu.timerNs = isPast ? undefined : Number(timeout_abs_ns);
     if (isPast) raiseVirq(hypervisor, vcpu, VIRQ_TIMER);
     return 0;
@@ -36,7 +50,8 @@ export const vcpuStopSingleshotTimer = defineHypercall({
   command: 9,
   title: 'Stop the single-shot timer',
   handle(context) {
-    if (targetOf(context) !== context.vcpu) return 'EINVAL';
+    const refusal = refusalOf(context);
+    if (refusal !== undefined) return refusal;
     context.vcpu.timerNs = undefined;
     return 0;
   },
@@ -63,6 +78,13 @@ export const vcpuIsUp = defineHypercall({
   },
 });
 
+/** Events may come while vcpu_info moves: all ports count as pending, so that none is lost. */
+const markAllPending = ({ hypervisor }: HypercallContext, target: XenVcpu): void => {
+  const info = vcpuInfoAt(target);
+  hypervisor.hardware.memory.bytes.fill(0xff, info + PENDING_SELECTOR, info + PENDING_SELECTOR + 8);
+  raiseUpcall(hypervisor, target);
+};
+
 export const vcpuRegisterInfo = defineHypercall({
   ...common,
   name: 'VCPUOP_register_vcpu_info',
@@ -71,8 +93,10 @@ export const vcpuRegisterInfo = defineHypercall({
   argument: { mfn: 'u64', offset: 'u32', rsvd: 'u32' },
   handle(context, { mfn, offset }) {
     const target = targetOf(context);
+    const { wordBytes } = context;
     if (target === undefined) return 'ENOENT';
-    if (target.infoMaddr !== undefined || offset > 4032n) return 'EINVAL';
+    if (offset > HIGHEST_INFO_OFFSET || offset % BigInt(wordBytes) !== 0n) return 'ENXIO';
+    if (target.infoMaddr !== undefined) return 'EINVAL';
     const frame = target.domain.p2m.lookup(Number(mfn) as Gfn).mfn;
     if (frame === undefined) return 'EINVAL';
     const { memory, noteWrite } = context.hypervisor.hardware;
@@ -81,6 +105,7 @@ export const vcpuRegisterInfo = defineHypercall({
     memory.bytes.copyWithin(hostAddressOf(maddr), old, old + 64);
     noteWrite(maddr, 64);
     target.infoMaddr = maddr;
+    markAllPending(context, target);
     return 0;
   },
 });

@@ -12,9 +12,9 @@ const CAPABILITIES = 'xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_
 
 /**
  * XENFEAT_ bits of an HVM domain: writable_page_tables, auto_translated_physmap, hvm_callback_vector,
- * hvm_safe_pvclock, memory_op_vnode_supported.
+ * hvm_safe_pvclock, memory_op_vnode_supported, not_direct_mapped.
  */
-const HVM_FEATURES = [0, 2, 8, 9, 13].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+const HVM_FEATURES = [0, 2, 8, 9, 13, 16].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
 /**
  * Of a PV domain: pae_pgdir_above_4gb, mmu_pt_update_preserve_ad, highmem_assist,
  * gnttab_map_avail_bits, memory_op_vnode_supported.
@@ -73,8 +73,8 @@ export const xenVersionFeatures = defineHypercall({
   title: 'Tell 32 feature bits',
   argument: { submap_idx: 'u32', submap: 'u32' },
   handle({ vcpu }, fields) {
-    const own = vcpu.domain.type === 'pv' ? PV_FEATURES : HVM_FEATURES;
-    fields.submap = fields.submap_idx === 0n ? own : 0n;
+    if (fields.submap_idx !== 0n) return 'EINVAL';
+    fields.submap = vcpu.domain.type === 'pv' ? PV_FEATURES : HVM_FEATURES;
     return 0;
   },
 });
