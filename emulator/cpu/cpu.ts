@@ -43,6 +43,8 @@ export interface NonRoot {
    * interruption type, a hardware exception if absent.
    */
   interceptsException(vector: number, errorCode: number | undefined, type?: number): boolean;
+  /** The VM exit that an access has just made is one of an instruction of this length. */
+  completeExit?(lengthBytes: number): void;
   /** Makes the VM exit of a triple fault. */
   tripleFault(): void;
   /** Makes the VM exit of a task switch to the task-state segment; absent: there is none. */
@@ -62,6 +64,13 @@ export interface NonRoot {
 export const TASK_SWITCH_SOURCE = { call: 0, iret: 1, jmp: 2, gate: 3 } as const;
 export type TaskSwitchSource = (typeof TASK_SWITCH_SOURCE)[keyof typeof TASK_SWITCH_SOURCE];
 
+/** Whether a machine address lies in a page that stands in for a missing one. */
+export const isStandIn = ({ standIns }: Cpu, maddr: number): boolean => {
+  if (standIns === undefined) return false;
+  const page = maddr - (maddr & OFFSET);
+  return page === standIns.read || page === standIns.written || page === standIns.table;
+};
+
 /** Machine addresses of the pages that stand in for frames that the second stage has not. */
 export interface StandIns {
   readonly read: Maddr;
@@ -74,8 +83,8 @@ export interface Cpu {
   readonly memory: MachineMemory;
   stage: SecondStage;
   /**
-   * While software emulates an instruction: what the second stage gives for data that it has not.
-   * Nothing is remembered then.
+   * While software emulates an instruction: what the second stage gives for data that it has not,
+   * which nobody may remember.
    */
   standIns?: StandIns | undefined;
   /** Undefined outside VMX non-root operation. */
@@ -144,7 +153,7 @@ const OFFSET = PAGE_BYTES - 1;
  * the negated Failure.
  */
 export const hostAt = (cpu: Cpu, linear: number, access: PagingAccess): number => {
-  const known = cpu.standIns === undefined ? (cpu.remembered?.(linear, access) ?? 0) : 0;
+  const known = cpu.remembered?.(linear, access) ?? 0;
   if (known !== 0) return known;
   const result = translateLinear(cpu.memory, cpu.stage, linear, access);
   if (result >= cpu.memory.ramBytes) return -raise(cpu, 'GP', 0);

@@ -184,7 +184,7 @@ export const translateLinear = (
     if (isLong && isLast && !isKnown) {
       upper?.keep(linear, tableOfEntry, rightsAbove, isExecutableAbove);
     }
-    const offsetMask = 2 ** shift - 1;
+    const offsetMask = (1 << shift) - 1;
     const above = shift === 22 ? ((entryLow >>> 13) & 0xff) * TWO_32 : 0;
     const base = above + table - ((entryLow & 0xffff_f000 & offsetMask) >>> 0);
     return throughStage(stage, base + ((low & offsetMask) >>> 0), access, linear);
@@ -200,7 +200,7 @@ const throughStage = (
 ): Translation => stage.translate(gpa, access, linear, false) ?? WALK_EXIT;
 
 /** Index into a table, whose level maps from bit `shift` up. */
-const indexAt = (low: number, high: number, shift: number, entryBytes: 4 | 8): number => {
+export const indexAt = (low: number, high: number, shift: number, entryBytes: 4 | 8): number => {
   if (entryBytes === 4) return (low >>> shift) & 0x3ff;
   switch (shift) {
     case 39:
@@ -235,7 +235,7 @@ const hasReservedBits = (
   if ((high & NX_HIGH) !== 0 && !executeDisable) return true;
   if (shift === 39 && (low & LARGE) !== 0) return true;
   // The address of a large page is aligned; bit 12 of a large entry is its PAT bit.
-  return isLarge && (low & (2 ** shift - 1) & ~0x1fff) !== 0;
+  return isLarge && (low & ((1 << shift) - 1) & ~0x1fff) !== 0;
 };
 
 const isAllowed = (

@@ -71,8 +71,7 @@ const descriptorAt = (cpu: Cpu, selector: number): number => {
 const accessRights = (descriptorHigh: number): number => (descriptorHigh >>> 8) & 0xf0ff;
 const levelOf = (access: number): number => (access >> 5) & 3;
 
-const isActive = (cpu: Cpu): boolean =>
-  is64Bit(cpu) && cpu.watches?.isActive !== true && cpu.standIns === undefined;
+const isActive = (cpu: Cpu): boolean => is64Bit(cpu) && cpu.watches?.isActive !== true;
 
 /**
  * Delivers a hardware exception, whose interception and CR2 are done with; false if it is not

@@ -41,7 +41,6 @@ const RFLAGS_RF = 0x1_0000;
 
 /** Whether nothing but the plain execution of instructions is to be done. */
 const mayRunFast = (cpu: Cpu): boolean =>
-  cpu.standIns === undefined &&
   word(cpu, state.CODE_WIDTH) === 64 &&
   word(cpu, state.ACTIVITY) === 0 &&
   (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
@@ -129,6 +128,9 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
       case LEFT.fault:
         tellWatches(cpu);
         return finished(precise.deliver());
+      case LEFT.exit:
+        tellWatches(cpu);
+        return 'exit';
       case LEFT.nowhere:
         if (count > 0) return 'ran';
         break;

@@ -48,7 +48,20 @@ export interface PendingExit extends Entrance {
 export const openPending = (hypervisor: Hypervisor, entrance: Entrance): PendingExit => {
   const { event, vcpu } = entrance;
   vcpu.exits += 1;
-  const pending: PendingExit = { ...entrance, shown: [], coming: undefined };
+  const { title, reason, number, explain, steps, wayBack } = entrance;
+  // Not spread: that is as dear as all the rest of an exit.
+  const pending: PendingExit = {
+    vcpu,
+    title,
+    reason,
+    number,
+    event,
+    explain,
+    steps,
+    wayBack,
+    shown: [],
+    coming: undefined,
+  };
   const { events } = hypervisor;
   if (events.wants(event.kind) && events.emit(event) === 'stop') {
     hypervisor.stopRequest ??= { why: 'event', event };

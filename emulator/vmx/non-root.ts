@@ -20,6 +20,7 @@ const F = {
   pageFaultMask: vmcsEncodingOf('PAGE_FAULT_ERROR_CODE_MASK'),
   pageFaultMatch: vmcsEncodingOf('PAGE_FAULT_ERROR_CODE_MATCH'),
   eptPointer: vmcsEncodingOf('EPT_POINTER'),
+  exitLength: vmcsEncodingOf('EXIT_INSTRUCTION_LENGTH'),
   tscOffset: vmcsEncodingOf('TSC_OFFSET'),
   tscMultiplier: vmcsEncodingOf('TSC_MULTIPLIER'),
   cr0Mask: vmcsEncodingOf('CR0_GUEST_HOST_MASK'),
@@ -55,6 +56,8 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   const bitmapSlot = vmcsSlotOf(region, F.exceptionBitmap);
   const maskSlot = vmcsSlotOf(region, F.pageFaultMask);
   const matchSlot = vmcsSlotOf(region, F.pageFaultMatch);
+  const pointerSlot = vmcsSlotOf(region, F.eptPointer);
+  const lengthSlot = vmcsSlotOf(region, F.exitLength);
   const isDelivering = (): boolean => cpu.delivering !== 0;
   const nmiBit = (): number => (cpu.nmiUnblocked === true && !isDelivering() ? NMI_UNBLOCKED : 0);
 
@@ -85,9 +88,9 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   const stage: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
       if (!has('enable EPT')) return gpa as Maddr;
-      const pointer = read(F.eptPointer);
-      const low = Number(pointer & 0xffff_ffffn) | 0;
-      const result = walkEpt(memory, low, Number(pointer >> 32n), gpa, access, forTable);
+      const low = words[pointerSlot] ?? 0;
+      const high = words[pointerSlot + 1] ?? 0;
+      const result = walkEpt(memory, low, high, gpa, access, forTable);
       if (result.kind === 'page') return result.maddr;
       const { standIns } = cpu;
       const isMissing = result.kind === 'violation' && result.permissions === 0;
@@ -119,6 +122,9 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   const nonRoot: NonRoot = {
     ...createOperationExits(cpu, vmcs),
     interceptsException,
+    completeExit: (lengthBytes) => {
+      words[lengthSlot] = lengthBytes;
+    },
     tripleFault: () => exit('TRIPLE_FAULT'),
     taskSwitch: (selector, source) =>
       exit('TASK_SWITCH', { qualification: BigInt(selector + source * 2 ** 30) }),

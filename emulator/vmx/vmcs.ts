@@ -8,7 +8,7 @@ import { STATUS_FLAGS, statusFlagsOf, statusWordsOf } from '../../isa/index.ts';
 import * as state from '../cpu/state.ts';
 import type { Maddr } from '../memory/addresses.ts';
 import { hostAddressOf, type MachineMemory } from '../memory/machine-memory.ts';
-import { VMCS_FIELDS, type VmcsField, vmcsFieldOf } from './vmcs-fields.ts';
+import { VMCS_FIELDS, vmcsFieldOf } from './vmcs-fields.ts';
 
 export const VMCS_REVISION = 0x4853_0001;
 const FIELDS_OFFSET = 16;
@@ -91,17 +91,27 @@ export const writeRflags = (window: WindowSlots, rflags: bigint): void => {
   window.set(state.RFLAGS_REST, (rflags & ~BigInt(STATUS_FLAGS)) | 2n);
 };
 
-const widthMask = ({ width }: VmcsField): bigint =>
-  width === 16 ? 0xffffn : width === 32 ? 0xffff_ffffn : 0xffff_ffff_ffff_ffffn;
+/** By bits 14:13 of the encoding: 16, 64, 32 bits, natural width. */
+const MASKS = [0xffffn, 0xffff_ffff_ffff_ffffn, 0xffff_ffffn, 0xffff_ffff_ffff_ffffn];
 
-const slotOf = (region: Maddr, field: VmcsField): number =>
-  (hostAddressOf(region) + FIELDS_OFFSET + field.index * 8) >>> 3;
+/**
+ * Where the field of an encoding is: its slot in the window; or, negative, the number of its quad
+ * in the region, from 1; 0 if there is no such field.
+ */
+const PLACES = new Int16Array(Math.max(...VMCS_FIELDS.map(({ encoding }) => encoding)) + 1);
+for (const { encoding, index } of VMCS_FIELDS) {
+  PLACES[encoding] = windowSlots.get(encoding) ?? -(index + 1);
+}
+PLACES[RFLAGS] = state.RFLAGS_REST;
+
+const slotOf = (region: Maddr, number: number): number =>
+  (hostAddressOf(region) + FIELDS_OFFSET - 8 + number * 8) >>> 3;
 
 /** Index of a field's low half in the memory's words; the field is in the region, not the window. */
 export const vmcsSlotOf = (region: Maddr, encoding: number): number => {
   const field = vmcsFieldOf(encoding);
   if (field === undefined) throw new Error(`There is no VMCS field 0x${encoding.toString(16)}.`);
-  return slotOf(region, field) * 2;
+  return slotOf(region, field.index + 1) * 2;
 };
 
 /**
@@ -114,12 +124,10 @@ export const readVmcs = (
   window: WindowSlots,
   encoding: number,
 ): bigint | undefined => {
-  if (encoding === RFLAGS) return readRflags(window);
-  const inWindow = windowSlots.get(encoding);
-  if (inWindow !== undefined) return window.get(inWindow);
-  const field = vmcsFieldOf(encoding);
-  if (field === undefined || region === undefined) return undefined;
-  return quads[slotOf(region, field)] as bigint;
+  const place = encoding < PLACES.length ? (PLACES[encoding] ?? 0) : 0;
+  if (place > 0) return encoding === RFLAGS ? readRflags(window) : window.get(place);
+  if (place === 0 || region === undefined) return undefined;
+  return quads[slotOf(region, -place)] as bigint;
 };
 
 /** Writes a field, cut to its width; false if there is no such field. */
@@ -130,14 +138,12 @@ export const writeVmcs = (
   encoding: number,
   value: bigint,
 ): boolean => {
-  const field = vmcsFieldOf(encoding);
-  if (field === undefined) return false;
-  const cut = value & widthMask(field);
-  const inWindow = windowSlots.get(encoding);
+  const place = encoding < PLACES.length ? (PLACES[encoding] ?? 0) : 0;
+  if (place === 0 || (place < 0 && region === undefined)) return false;
+  const cut = value & (MASKS[(encoding >> 13) & 3] ?? 0n);
   if (encoding === RFLAGS) writeRflags(window, cut);
-  else if (inWindow !== undefined) window.set(inWindow, cut);
-  else if (region === undefined) return false;
-  else quads[slotOf(region, field)] = cut;
+  else if (place > 0) window.set(place, cut);
+  else if (region !== undefined) quads[slotOf(region, -place)] = cut;
   return true;
 };
 

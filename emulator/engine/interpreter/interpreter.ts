@@ -26,6 +26,8 @@ export const LEFT = {
   cpuid: 3,
   /** The instruction at RIP faults; the fault is pending. */
   fault: 4,
+  /** The instruction at RIP has made a VM exit. */
+  exit: 5,
 } as const;
 export type Left = (typeof LEFT)[keyof typeof LEFT];
 
@@ -161,6 +163,10 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     const reason = word(cpu, state.LEAVE_REASON);
     plan = undefined;
     if (reason === LEAVE_REASONS.fault) return LEFT.fault;
+    if (reason === LEAVE_REASONS.exit) {
+      cpu.nonRoot?.completeExit?.(bytes[record + RECORD.length] ?? 0);
+      return LEFT.exit;
+    }
     if (reason === LEAVE_REASONS.precise) return LEFT.precise;
     plan = blocks.planOf(record);
     if (plan === undefined) return LEFT.precise;
@@ -201,6 +207,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
       rest -= slice - (words[state.BUDGET >>> 2] ?? 0);
       switch (word(cpu, state.LEAVE_REASON)) {
         case LEAVE_REASONS.fault:
+        case LEAVE_REASONS.exit:
         case LEAVE_REASONS.operation:
         case LEAVE_REASONS.precise: {
           const record = word(cpu, state.LAST_RECORD);

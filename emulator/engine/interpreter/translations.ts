@@ -7,7 +7,7 @@
  * to them is never on the fast path: it forgets what depends on the entry first. What the flags do
  * not see (control registers, privilege, another vCPU, the P2M) is compared or told.
  */
-import { type Cpu, cplOf, word } from '../../cpu/cpu.ts';
+import { type Cpu, cplOf, isStandIn, word } from '../../cpu/cpu.ts';
 import {
   errorCodeOf,
   isWalkFault,
@@ -165,7 +165,7 @@ export const createTranslations = (
     const index = key & (STAGE_ENTRIES - 1);
     if (stageFrames[index] === key) return ((stageMaddrs[index] ?? 0) + offset) as Maddr;
     const maddr = cpu.stage.translate(gpa, access, linear, forTable);
-    if (maddr === undefined) return undefined;
+    if (maddr === undefined || isStandIn(cpu, maddr)) return maddr;
     stageFrames[index] = key;
     stageMaddrs[index] = maddr - offset;
     return maddr;
@@ -200,7 +200,8 @@ export const createTranslations = (
   const noting: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
       const maddr = throughStage(gpa, access, linear, forTable);
-      if (forTable && !access.write && maddr !== undefined && maddr < memory.ramBytes) {
+      if (maddr === undefined || isStandIn(cpu, maddr)) return maddr;
+      if (forTable && !access.write && maddr < memory.ramBytes) {
         // Writes to a page that was none of tables were fast until now.
         if (tables.note(hostAddressOf(maddr))) forgetData();
       }
@@ -216,6 +217,10 @@ export const createTranslations = (
 
   const refuse = (): number => {
     words[state.LEAVE_REASON >>> 2] = LEAVE_REASONS.precise;
+    return 0;
+  };
+  const exited = (): number => {
+    words[state.LEAVE_REASON >>> 2] = LEAVE_REASONS.exit;
     return 0;
   };
   const fault = (low: number, high: number, errorCode: number): number => {
@@ -288,13 +293,14 @@ export const createTranslations = (
       if (maddr < 0) {
         const isDirect =
           (access & ACCESS_FAULTS) !== 0 &&
-          isWalkFault(maddr) &&
           ((words[state.TLB_CONTEXT >>> 2] ?? 0) & CONTEXT_ALIGNMENT) === 0;
-        return isDirect ? fault(low, high, errorCodeOf(maddr)) : refuse();
+        if (!isDirect) return refuse();
+        return isWalkFault(maddr) ? fault(low, high, errorCodeOf(maddr)) : exited();
       }
       if (maddr >= memory.ramBytes) return refuse();
       host = hostAddressOf(maddr as Maddr);
       if (isWatched(low, high, host, writes)) return refuse();
+      if (isStandIn(cpu, maddr)) return host;
       lowTags[index] = (low & ~0xfff) | contextOf(user);
       highTags[index] = high;
       hosts[index] = writes ? host - offset + WRITABLE : host - offset;
@@ -313,11 +319,14 @@ export const createTranslations = (
     return mayWriteSpecial(host, lengthBytes, flags) ? host : refuse();
   };
 
-  const fill = (low: number, high: number, access: number): number =>
-    translate(low, high, access, cplOf(cpu) === 3);
+  const fill = (low: number, high: number, access: number): number => {
+    // Handlers read a place that they change from where they write it; a stand-in is no such place.
+    if (cpu.standIns !== undefined && (access & ACCESS_WRITES) !== 0) return refuse();
+    return translate(low, high, access, cplOf(cpu) === 3);
+  };
 
   const fillWhole = (low: number, high: number, access: number): number => {
-    const host = fill(low, high, access);
+    const host = translate(low, high, access, cplOf(cpu) === 3);
     if (host === 0 || (access & ACCESS_WRITES) === 0) return host;
     return ((bytes[pageFlagSlot(host)] ?? 0) & SPECIAL) === 0 ? host : 0;
   };
