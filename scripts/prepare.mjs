@@ -23,11 +23,8 @@ const sources = [
 /** Installs the npm packages of the root when one is missing or has another version than the lock says. */
 export function installPackages() {
   if (packagesAreInstalled()) return;
-  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
   console.log('Installing npm packages');
-  // `npm ci` refuses a lock that leaves out packages of other platforms, which a registry may not have.
-  if (exitCodeOf('npm', ['ci', ...quiet], { stdio: 'ignore' }) === 0) return;
-  run('npm', ['install', '--no-save', ...quiet]);
+  run('npm', ['ci', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error']);
 }
 
 /** Bundles into dist/ when a source is newer than the last bundle. */
