@@ -10,6 +10,7 @@ import { writeFlat } from './formats/flat.ts';
 import { writeListing } from './formats/listing.ts';
 import type { Token } from './lexer.ts';
 import { rangeOf } from './lexer.ts';
+import { foldLiteralCalls } from './literal-functions.ts';
 import { quote } from './macros.ts';
 import { NameCollector } from './names.ts';
 import { Pass, Program } from './passes.ts';
@@ -40,7 +41,9 @@ export function assemble(source: string, options: AssembleOptions = {}): Assembl
   const preprocessorOf = (pass: Pass): Preprocessor => {
     const preprocessor = new Preprocessor(source, path, {
       evaluate(tokens) {
-        const parser = new ExpressionParser(tokens, (name) => pass.fullName(name));
+        const parser = new ExpressionParser(foldLiteralCalls(tokens), (name) =>
+          pass.fullName(name),
+        );
         try {
           const node = parser.parse();
           if (parser.peek() !== undefined)
@@ -150,7 +153,7 @@ function builtin(name: string, pass: Pass, options: AssembleOptions): string | u
     case 'BITS':
       return `${pass.bits}`;
     case 'SECT':
-      return `[section ${pass.section?.name ?? '.text'}]`;
+      return pass.sect;
     case 'OUTPUT_FORMAT':
       return options.format ?? 'elf64';
     case 'NASM_MAJOR':
@@ -159,6 +162,10 @@ function builtin(name: string, pass: Pass, options: AssembleOptions): string | u
       return '16';
     case 'NASM_SUBMINOR':
       return '1';
+    case 'NASM_PATCHLEVEL':
+      return '0';
+    case 'PTR':
+      return { 16: 'word', 32: 'dword', 64: 'qword' }[pass.bits];
     case 'NASM_VERSION_ID':
       return '0x02100100';
     case 'NASM_VER':
@@ -168,9 +175,22 @@ function builtin(name: string, pass: Pass, options: AssembleOptions): string | u
     case 'DEFAULT':
       return '';
     default:
-      return undefined;
+      return EPOCH[name];
   }
 }
+
+/** One source gives one program, whenever it is assembled: the date is that of the epoch. */
+const EPOCH: Readonly<Record<string, string>> = {
+  DATE: quote('1970-01-01'),
+  DATE_NUM: '19700101',
+  TIME: quote('00:00:00'),
+  TIME_NUM: '000000',
+  UTC_DATE: quote('1970-01-01'),
+  UTC_DATE_NUM: '19700101',
+  UTC_TIME: quote('00:00:00'),
+  UTC_TIME_NUM: '000000',
+  POSIX_TIME: '0',
+};
 
 /** Diagnostics, each place and message once. */
 class Reports {

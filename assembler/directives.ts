@@ -1,5 +1,6 @@
 /** The assembler's directives, each by its name, with or without brackets. */
 import { constant, ExpressionError, ExpressionParser, evaluate, type Node } from './expressions.ts';
+import { fillerBytes, fillerNamed } from './fillers.ts';
 import type { Token } from './lexer.ts';
 import { rangeOf, textOf } from './lexer.ts';
 import type { Pass } from './passes.ts';
@@ -61,10 +62,10 @@ function section(call: Call): void {
   while (tokens[at] !== undefined && tokens[at]?.spaced === false && tokens[at]?.text !== '=') {
     name += tokens[at++]?.text ?? '';
   }
-  const known = pass.program.sections.has(name);
   const target = pass.program.section(name);
-  readAttributes(call, target, tokens.slice(at), known);
+  readAttributes(call, target, tokens.slice(at));
   pass.section = target;
+  remember(call);
   pass.absolute = undefined;
   if (pass.final) {
     const range = rangeOf(tokens.slice(0, at));
@@ -72,14 +73,14 @@ function section(call: Call): void {
   }
 }
 
-function readAttributes(
-  call: Call,
-  target: Section,
-  tokens: readonly Token[],
-  known: boolean,
-): void {
+/** `__?SECT?__` is the last such directive that stands without brackets. */
+function remember({ pass, token, tokens, statement }: Call): void {
+  if (statement.tokens[0]?.text === '[') return;
+  pass.sect = `[${token.text} ${textOf(tokens)}]`;
+}
+
+function readAttributes(call: Call, target: Section, tokens: readonly Token[]): void {
   const { attributes } = target;
-  void known;
   for (let at = 0; at < tokens.length; ) {
     const token = tokens[at] as Token;
     const word = token.text.toLowerCase();
@@ -138,11 +139,8 @@ function readValue(
   const { attributes } = target;
   switch (word) {
     case 'align': {
-      const align = number(call, value);
-      if (align < 1 || (align & (align - 1)) !== 0) {
-        throw new ExpressionError(`An alignment is a power of two, not ${align}.`, value);
-      }
-      attributes.align = align;
+      attributes.align = alignment(call, value);
+      attributes.isAligned = true;
       break;
     }
     case 'start':
@@ -156,6 +154,7 @@ function readValue(
       attributes[word] = value.map(({ text }) => text).join('');
       break;
     case 'valign':
+      attributes.valign = alignment(call, value);
       break;
     default:
       call.pass.problem(`\`${token.text}\` is not an attribute of a section.`, [token]);
@@ -223,22 +222,39 @@ function common(call: Call): void {
   });
 }
 
+function alignment(call: Call, tokens: readonly Token[]): number {
+  const by = number(call, tokens);
+  if (by >= 1 && (by & (by - 1)) === 0) return by;
+  throw new ExpressionError(`An alignment is a power of two, not ${by}.`, tokens);
+}
+
+/** Gives the section at least this alignment. */
+function alignSection({ program, section: target, absolute }: Pass, by: number): void {
+  if (target === undefined || absolute !== undefined) return;
+  const { attributes } = target;
+  const least = program.format === 'bin' && attributes.isAligned !== true ? 0 : attributes.align;
+  attributes.align = Math.max(least, by);
+  attributes.isAligned = true;
+}
+
+/** `sectalign n`, or whether `align` does it too. */
+function sectalign(call: Call): void {
+  const word = textOf(call.tokens).toLowerCase();
+  if (word === 'on' || word === 'off') call.pass.alignsSection = word === 'on';
+  else alignSection(call.pass, alignment(call, call.tokens));
+}
+
 /** `align n[, fill]`: fills up with `nop`, or what is given; `alignb` reserves. */
 function align(call: Call, reserves: boolean): void {
   const { pass, token, tokens } = call;
   const [amount = [], ...fill] = splitOperands(tokens);
-  const by = number(call, amount);
-  if (by < 1 || (by & (by - 1)) !== 0) {
-    throw new ExpressionError(`An alignment is a power of two, not ${by}.`, amount);
-  }
+  const by = alignment(call, amount);
+  if (pass.alignsSection) alignSection(pass, by);
   const { section: target } = pass;
-  if (target !== undefined && pass.absolute === undefined && target.attributes.align < by) {
-    target.attributes.align = by;
-  }
   const missing = (by - (pass.offset % by)) % by;
   if (fill.length === 0) {
     if (reserves || target?.attributes.nobits === true) pass.advance(missing);
-    else pass.emit(new Uint8Array(missing).fill(0x90), 'instruction');
+    else pass.emit(fillerBytes(pass.filler, pass.bits, missing), 'instruction');
     return;
   }
   const count: Token = { ...token, kind: 'number', text: `${missing}` };
@@ -318,6 +334,24 @@ function iend({ pass, token }: Call): void {
   pass.istruc = undefined;
 }
 
+/** `alignmode mode[, threshold]` of the package smartalign. */
+function alignmode(call: Call): void {
+  const [mode = [], threshold = []] = splitOperands(call.tokens);
+  const name = textOf(mode).toLowerCase();
+  const filler = fillerNamed(name);
+  if (filler === undefined) {
+    throw new ExpressionError(`\`${name}\` is no mode of alignment.`, [mode[0] ?? call.token]);
+  }
+  const isWord = textOf(threshold).toLowerCase() === 'nojmp';
+  const jumpsAbove =
+    threshold.length === 0
+      ? filler.jumpsAbove
+      : isWord
+        ? Number.POSITIVE_INFINITY
+        : number(call, threshold);
+  call.pass.filler = { ...filler, jumpsAbove };
+}
+
 function setDefault({ pass, tokens, token }: Call): void {
   for (const part of splitOperands(tokens)) {
     const word = textOf(part).toLowerCase();
@@ -360,9 +394,11 @@ const DIRECTIVES: Readonly<Record<string, (call: Call) => void>> = {
   org,
   align: (call) => align(call, false),
   alignb: (call) => align(call, true),
-  sectalign: nothing,
+  sectalign,
+  alignmode,
   absolute: (call) => {
     call.pass.absolute = evaluate(parse(call), call.pass);
+    remember(call);
   },
   struc,
   endstruc,

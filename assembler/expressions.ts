@@ -26,6 +26,13 @@ export type Node =
       readonly right: Node;
       readonly token: Token;
     }
+  /** `symbol wrt ..plt`: the symbol by way of something the linker makes. */
+  | {
+      readonly type: 'wrt';
+      readonly operand: Node;
+      readonly frame: string;
+      readonly token: Token;
+    }
   | { readonly type: 'choice'; readonly test: Node; readonly yes: Node; readonly no: Node };
 
 /** What a value can be relative to. */
@@ -48,6 +55,8 @@ export interface Scope {
   symbol(name: string, token: Token): Value;
   here(token: Token): Value;
   base(token: Token): Value;
+  /** Throws if nothing of that name can stand after `wrt`. */
+  checkFrame?(frame: string, token: Token): void;
   hint?: Hint;
 }
 
@@ -119,7 +128,11 @@ export class ExpressionParser {
       node = { type: 'choice', test, yes, no: this.parse() };
     }
     this.depth--;
-    return node;
+    const wrt = this.peek();
+    const frame = this.tokensFrom(1);
+    if (wrt?.kind !== 'id' || wrt.text.toLowerCase() !== 'wrt' || frame?.kind !== 'id') return node;
+    this.position += 2;
+    return { type: 'wrt', operand: node, frame: frame.text, token: frame };
   }
 
   private level(at: number): Node {
@@ -162,6 +175,10 @@ export class ExpressionParser {
     }
     if (kind === 'string') return { type: 'number', value: stringValue(text) };
     if (kind === 'id') {
+      const logarithm = /^__\??(ilog2[ewfc])\??__$/i.exec(text)?.[1]?.toLowerCase();
+      if (logarithm !== undefined && this.peekText() === '(') {
+        return { type: 'unary', operator: logarithm, operand: this.unary(), token };
+      }
       if (text.toLowerCase() === 'seg') {
         return { type: 'unary', operator: 'seg', operand: this.unary(), token };
       }
@@ -206,6 +223,9 @@ export function evaluate(node: Node, scope: Scope): Value {
       if (hint?.type === 'none') Object.assign(hint, { register: node.register, type: 'base' });
       return { number: 0n, terms: [[node.register, 1n]], unknown: false };
     }
+    case 'wrt':
+      scope.checkFrame?.(node.frame, node.token);
+      return evaluate(node.operand, scope);
     case 'choice': {
       const test = evaluate(node.test, scope);
       return evaluate(test.number !== 0n ? node.yes : node.no, scope);
@@ -229,7 +249,18 @@ function unaryValue(operator: string, value: Value, token: Token): Value {
   if (value.unknown) return UNKNOWN;
   if (operator === 'seg') return constant(0n);
   if (!isPlain(value)) throw notPlain(operator, token);
+  if (operator.startsWith('ilog2')) return constant(logarithm(operator, value.number, token));
   return constant(operator === '~' ? wrap(~value.number) : truth(value.number === 0n));
+}
+
+/** The logarithm to base 2: `f` rounds down, `c` up; `e` wants a power of two. */
+function logarithm(operator: string, value: bigint, token: Token): bigint {
+  const isPower = value !== 0n && (value & (value - 1n)) === 0n;
+  if (operator === 'ilog2e' && !isPower) {
+    throw new ExpressionError(`${value} is no power of two.`, [token]);
+  }
+  const down = value < 2n ? 0 : value.toString(2).length - 1;
+  return BigInt(operator === 'ilog2c' && value > 1n && !isPower ? down + 1 : down);
 }
 
 const notPlain = (operator: string, token: Token): ExpressionError =>

@@ -27,7 +27,7 @@ const PATTERN = new RegExp(
     '(?<string>"[^"]*"|\'[^\']*\'|`(?:[^`\\\\]|\\\\.)*`)',
     '(?<open>["\'`].*)',
     '(?<percent>%(?:\\{[^}]*\\}|[%$]+[A-Za-z_.?@0-9$#~]+|\\$+[A-Za-z_.?@0-9]+|[+-]?\\d+|[+-]\\d+|\\*\\*?|\\+|!{1}[A-Za-z_0-9]+|\\?\\??|[A-Za-z_]\\w*|00|\\[|,))',
-    '(?<float>0[xh][0-9a-f_]*\\.[0-9a-f_]*(?:p[+-]?\\d+)?|0[xh][0-9a-f_]*\\.?[0-9a-f_]*p[+-]?\\d+|\\d[\\d_]*\\.[\\d_]*(?:e[+-]?[\\d_]+)?|\\d[\\d_]*e[+-]?\\d[\\d_]*(?![0-9a-z_])|__\\?(?:Infinity|NaN|QNaN|SNaN)\\?__|__(?:Infinity|NaN|QNaN|SNaN)__)',
+    '(?<float>0[xhoqby][0-9a-f_]*\\.[0-9a-f_]*(?:p[+-]?\\d+)?|0[xhoqby][0-9a-f_]*\\.?[0-9a-f_]*p[+-]?\\d+|\\d[\\d_]*\\.[\\d_]*(?:e[+-]?[\\d_]+)?|\\d[\\d_]*e[+-]?\\d[\\d_]*(?![0-9a-z_])|__\\?(?:Infinity|NaN|QNaN|SNaN)\\?__|__(?:Infinity|NaN|QNaN|SNaN)__)',
     '(?<number>\\$?\\d[0-9A-Za-z_]*)',
     '(?<id>\\$?[A-Za-z_.?@][A-Za-z0-9_$#@~.?]*)',
     '(?<op>\\$\\$|\\$|<=>|<<<|>>>|<<|>>|<=|>=|<>|==|!=|&&|\\|\\||\\^\\^|//|%%|[-+*/%()\\[\\]{}:,~!&|^<>=?#])',
@@ -74,21 +74,50 @@ export function tokenize(text: string, place: Place): readonly Token[] {
   return tokens;
 }
 
-/** Physical lines joined where a backslash ends them; each keeps the number of its first line. */
-export function logicalLines(source: string): readonly { text: string; line: number }[] {
+/** The lines of a source; where a backslash ends one, it goes on in the next. */
+export function tokenLines(
+  source: string,
+  path: string,
+): readonly { readonly text: string; readonly tokens: readonly Token[] }[] {
   const physical = source.split(/\r\n|\n|\r/);
-  const lines: { text: string; line: number }[] = [];
+  const lines: { text: string; tokens: readonly Token[] }[] = [];
   for (let i = 0; i < physical.length; i++) {
-    const line = i + 1;
+    const first = i + 1;
     const pieces: string[] = [];
     while (physical[i]?.endsWith('\\') === true && i + 1 < physical.length) {
       pieces.push((physical[i] ?? '').slice(0, -1));
       i++;
     }
     pieces.push(physical[i] ?? '');
-    lines.push({ text: pieces.length === 1 ? (pieces[0] ?? '') : pieces.join(' '), line });
+    const text = pieces.join('');
+    const tokens = tokenize(text, { path, line: first });
+    lines.push({
+      text,
+      tokens: pieces.length === 1 ? tokens : spread(tokens, pieces, path, first),
+    });
   }
   return lines;
+}
+
+/** Tokens of joined lines, each placed in the line where it begins. */
+function spread(
+  tokens: readonly Token[],
+  pieces: readonly string[],
+  path: string,
+  first: number,
+): readonly Token[] {
+  const places = pieces.map((_, i): Place => ({ path, line: first + i }));
+  return tokens.map((token) => {
+    let at = 0;
+    let before = 0;
+    for (; at < pieces.length - 1; at++) {
+      const { length } = pieces[at] ?? '';
+      if (token.start - 1 < before + length) break;
+      before += length;
+    }
+    const end = Math.min(token.end - before, (pieces[at]?.length ?? 0) + 1);
+    return { ...token, place: places[at] ?? token.place, start: token.start - before, end };
+  });
 }
 
 /** The range of the tokens that stand on the first one's line. */

@@ -57,7 +57,7 @@ export function stringBytes(quoted: string): Uint8Array {
     const rest = body.slice(i + 1);
     const hex = /^x[0-9a-f]{1,2}/i.exec(rest)?.[0];
     const octal = /^[0-7]{1,3}/.exec(rest)?.[0];
-    const unicode = /^(?:u[0-9a-f]{4}|U[0-9a-f]{8})/i.exec(rest)?.[0];
+    const unicode = /^(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})/.exec(rest)?.[0];
     if (hex !== undefined) {
       out.push(Number.parseInt(hex.slice(1), 16));
       i += hex.length;
@@ -94,7 +94,8 @@ interface FloatFormat {
   readonly explicitOne: boolean;
 }
 
-const FLOATS: Record<number, FloatFormat> = {
+const FLOATS: Record<number | 'bfloat16', FloatFormat> = {
+  bfloat16: { exponentBits: 8, fractionBits: 7, explicitOne: false },
   1: { exponentBits: 4, fractionBits: 3, explicitOne: false },
   2: { exponentBits: 5, fractionBits: 10, explicitOne: false },
   4: { exponentBits: 8, fractionBits: 23, explicitOne: false },
@@ -104,7 +105,11 @@ const FLOATS: Record<number, FloatFormat> = {
 };
 
 /** The bits of a floating-point token in the format of that many bytes, rounded to nearest even. */
-export function floatBits(text: string, bytes: number, negative: boolean): bigint | undefined {
+export function floatBits(
+  text: string,
+  bytes: number | 'bfloat16',
+  negative: boolean,
+): bigint | undefined {
   const format = FLOATS[bytes];
   if (format === undefined) return undefined;
   const { exponentBits, fractionBits, explicitOne } = format;
@@ -149,16 +154,21 @@ const scaled = (value: bigint, by: number): bigint => (by > 0 ? value << BigInt(
 
 function rational(text: string): [bigint, bigint] | undefined {
   const clean = text.toLowerCase().replaceAll('_', '');
-  const hex = /^0[xh]([0-9a-f]*)\.?([0-9a-f]*)(?:p([+-]?\d+))?$/.exec(clean);
-  const decimal = /^(\d*)\.?(\d*)(?:e([+-]?\d+))?$/.exec(clean);
-  const parts = hex ?? decimal;
+  const radix = { x: 16, h: 16, o: 8, q: 8, b: 2, y: 2 }[clean[1] ?? ''];
+  const isBinary = clean.startsWith('0') && radix !== undefined;
+  const parts = isBinary
+    ? /^0[a-z]([0-9a-f]*)\.?([0-9a-f]*)(?:p([+-]?\d+))?$/.exec(clean)
+    : /^(\d*)\.?(\d*)(?:e([+-]?\d+))?$/.exec(clean);
   if (parts === null) return undefined;
   const [, whole = '', fraction = '', power = '0'] = parts;
-  const mantissa = BigInt((hex === null ? '' : '0x') + (`${whole}${fraction}` || '0'));
+  const mantissa = isBinary
+    ? digits(`${whole}${fraction}` || '0', radix)
+    : BigInt(`${whole}${fraction}` || '0');
+  if (mantissa === undefined) return undefined;
   const exponent = Number(power);
   if (Math.abs(exponent) > 20_000) return exponent < 0 ? [0n, 1n] : [1n << 20_000n, 1n];
-  const base = hex === null ? 10n : 2n;
-  const down = BigInt(fraction.length) * (hex === null ? 1n : 4n);
+  const base = isBinary ? 2n : 10n;
+  const down = BigInt(fraction.length) * BigInt(isBinary ? Math.log2(radix) : 1);
   const net = BigInt(exponent) - down;
   return net >= 0n ? [mantissa * base ** net, 1n] : [mantissa, base ** -net];
 }

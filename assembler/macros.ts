@@ -1,12 +1,21 @@
 /** Single-line macros and contexts: what `%define` and its relatives store, and how it expands. */
-import { registersByName } from '../isa/index.ts';
 import type { Token } from './lexer.ts';
-import { relocate, tokenize } from './lexer.ts';
+import { relocate, textOf, tokenize } from './lexer.ts';
+
+export interface MacroParameter {
+  /** undefined: the argument is read and not used. */
+  readonly name: string | undefined;
+  readonly greedy: boolean;
+  /** `=name`: the argument's value as a number. */
+  readonly evaluated: boolean;
+  /** `&name`: the argument as a string; `&&name`: unless it is one. */
+  readonly quoted: 'never' | 'always' | 'unlessString';
+}
 
 export interface SingleMacro {
   readonly name: string;
   readonly token: Token;
-  readonly parameters: readonly { readonly name: string; readonly greedy: boolean }[] | undefined;
+  readonly parameters: readonly MacroParameter[] | undefined;
   readonly body: readonly Token[];
   readonly anyCase: boolean;
 }
@@ -18,15 +27,19 @@ export interface Context {
 }
 
 const MAX_EXPANSIONS = 20_000;
+/** How often what `%+` joined is expanded again. */
+const MAX_ROUNDS = 50;
 
 /** Definitions by name; several of one name differ in their number of parameters. */
 export class MacroTable {
   private readonly exact = new Map<string, SingleMacro[]>();
   private readonly anyCase = new Map<string, SingleMacro[]>();
+  private readonly aliases = new Map<string, string>();
 
   add(macro: SingleMacro): void {
     const table = macro.anyCase ? this.anyCase : this.exact;
-    const key = macro.anyCase ? macro.name.toLowerCase() : macro.name;
+    const name = this.resolve(macro.name);
+    const key = macro.anyCase ? name.toLowerCase() : name;
     const others = (table.get(key) ?? []).filter(
       (one) =>
         one.parameters?.length !== macro.parameters?.length &&
@@ -37,12 +50,37 @@ export class MacroTable {
   }
 
   remove(name: string): void {
-    this.exact.delete(name);
-    this.anyCase.delete(name.toLowerCase());
+    const key = this.resolve(name);
+    this.exact.delete(key);
+    this.anyCase.delete(key.toLowerCase());
+  }
+
+  clear(): void {
+    this.exact.clear();
+    this.anyCase.clear();
+  }
+
+  /** Makes a name stand for another one, whatever that is defined to be. */
+  alias(name: string, target: string): void {
+    if (this.resolve(target) !== name) this.aliases.set(name, target);
+  }
+
+  removeAlias(name: string): void {
+    this.aliases.delete(name);
+  }
+
+  isAlias(name: string): boolean {
+    return this.aliases.has(name);
   }
 
   find(name: string): readonly SingleMacro[] | undefined {
-    return this.exact.get(name) ?? this.anyCase.get(name.toLowerCase());
+    const key = this.resolve(name);
+    return this.exact.get(key) ?? this.anyCase.get(key.toLowerCase());
+  }
+
+  private resolve(name: string): string {
+    const target = this.aliases.get(name);
+    return target === undefined ? name : this.resolve(target);
   }
 }
 
@@ -52,15 +90,28 @@ export interface ExpandScope {
   builtin(name: string, token: Token): readonly Token[] | undefined;
   used(macro: SingleMacro, token: Token): void;
   problem(message: string, tokens: readonly Token[]): void;
+  evaluate(tokens: readonly Token[], first: Token): bigint;
+  /** What a function's call stands for, or undefined if the name is none. */
+  callFunction(
+    token: Token,
+    readArguments: () => readonly (readonly Token[])[] | undefined,
+  ): readonly Token[] | undefined;
 }
 
-/** Expands all single-line macros of a line, then joins what `%+` joins. */
+/** Expands all single-line macros of a line, joins what `%+` joins, and expands what came of it. */
 export function expandLine(tokens: readonly Token[], scope: ExpandScope): readonly Token[] {
+  let line = expandOnce(tokens, scope);
+  for (let round = 0; round < MAX_ROUNDS && line.some(({ text }) => text === '%+'); round++) {
+    line = expandOnce(paste(line), scope);
+  }
+  return line;
+}
+
+function expandOnce(tokens: readonly Token[], scope: ExpandScope): readonly Token[] {
   if (!tokens.some((token) => token.kind === 'id' || token.kind === 'percent')) return tokens;
   const pending = [...tokens].reverse();
   const out: Token[] = [];
   let count = 0;
-  let changed = false;
   for (let token = pending.pop(); token !== undefined; token = pending.pop()) {
     const replacement =
       token.kind === 'id' || token.kind === 'percent'
@@ -70,18 +121,9 @@ export function expandLine(tokens: readonly Token[], scope: ExpandScope): readon
       out.push(token);
       continue;
     }
-    changed = true;
-    const [only] = replacement;
-    const following = pending.at(-1);
-    if (
-      token.kind === 'percent' &&
-      replacement.length === 1 &&
-      only?.kind === 'id' &&
-      following?.spaced === false &&
-      (following.kind === 'id' || following.kind === 'number')
-    ) {
-      pending.pop();
-      pending.push(...[...glue({ ...only, spaced: token.spaced }, following)].reverse());
+    const joined = token.kind === 'percent' && joinNeighbors(token, replacement, out, pending);
+    if (joined) {
+      pending.push(...joined.reverse());
       continue;
     }
     if (++count > MAX_EXPANSIONS || pending.length > 200_000) {
@@ -93,7 +135,41 @@ export function expandLine(tokens: readonly Token[], scope: ExpandScope): readon
       if (one !== undefined) pending.push(i === 0 ? { ...one, spaced: token.spaced } : one);
     }
   }
-  return changed || out.some(({ text }) => text === '%+') ? paste(out) : out;
+  return out;
+}
+
+const isWord = (token: Token | undefined): token is Token =>
+  token?.kind === 'id' || token?.kind === 'number';
+
+/**
+ * What `name%[expansion]name` and `%$local_name` are together with the words they touch, which are
+ * taken from both lists; undefined if they touch none.
+ */
+function joinNeighbors(
+  token: Token,
+  replacement: readonly Token[],
+  out: Token[],
+  pending: Token[],
+): Token[] | undefined {
+  const tokens = replacement.map((one, i) => (i === 0 ? { ...one, spaced: token.spaced } : one));
+  const [first] = tokens;
+  const before = out.at(-1);
+  const isIndirect = token.text === '%[';
+  let isJoined = false;
+  if (isIndirect && !token.spaced && before?.kind === 'id' && isWord(first)) {
+    out.pop();
+    tokens.splice(0, 1, ...glue(before, first));
+    isJoined = true;
+  }
+  const last = tokens.at(-1);
+  const following = pending.at(-1);
+  const canGrow = isIndirect ? isWord(last) : tokens.length === 1 && last?.kind === 'id';
+  if (canGrow && last !== undefined && following?.spaced === false && isWord(following)) {
+    pending.pop();
+    tokens.splice(-1, 1, ...glue(last, following));
+    isJoined = true;
+  }
+  return isJoined ? tokens : undefined;
 }
 
 function expandToken(
@@ -127,7 +203,10 @@ function expandPercent(
     return expanded.map((one) => ({ ...one, frozen }));
   }
   const local = /^%\{?(\$+)([^}]+)\}?$/.exec(token.text);
-  if (local === null) return undefined;
+  if (local === null) {
+    if (pending.at(-1)?.text !== '(') return undefined;
+    return scope.callFunction(token, () => readArguments(pending));
+  }
   const [, dollars = '', name = ''] = local;
   const context = scope.contexts.at(-dollars.length);
   if (context === undefined) {
@@ -152,10 +231,10 @@ function callMacro(
   scope: ExpandScope,
 ): readonly Token[] | undefined {
   const plain = macros.find(({ parameters }) => parameters === undefined);
-  const frozen = new Set(token.frozen).add(key);
+  const frozen = new Set(token.frozen).add(key).add(macros[0]?.name ?? key);
   if (plain !== undefined) {
     scope.used(plain, token);
-    return relocate(plain.body, token).map((one) => ({ ...one, frozen }));
+    return relocate(plain.body, token).map((one) => ({ ...namedAs(one, token, plain), frozen }));
   }
   if (pending.at(-1)?.text !== '(') return undefined;
   const call = readArguments(pending);
@@ -167,7 +246,7 @@ function callMacro(
     ({ parameters = [] }) =>
       parameters.length === call.length ||
       (parameters.length === 0 && call.length === 1 && call[0]?.length === 0) ||
-      (parameters.at(-1)?.greedy === true && call.length >= parameters.length),
+      (parameters.at(-1)?.greedy === true && call.length >= parameters.length - 1),
   );
   if (macro === undefined) {
     scope.problem(
@@ -184,13 +263,35 @@ function callMacro(
       parameter.greedy && i === parameters.length - 1
         ? joinArguments(call.slice(i), token)
         : (call[i] ?? []);
-    given.set(parameter.name, expandLine(value, scope));
+    if (parameter.name === undefined) continue;
+    given.set(parameter.name, convert(expandLine(value, scope), parameter, token, scope));
   }
   return macro.body.flatMap((one) => {
     const argument = one.kind === 'id' ? given.get(one.text) : undefined;
-    if (argument === undefined) return [{ ...relocate([one], token)[0], frozen } as Token];
+    if (argument === undefined) {
+      return relocate([one], token).map((own) => ({ ...namedAs(own, token, macro), frozen }));
+    }
     return argument.map((part, i) => (i === 0 ? { ...part, spaced: one.spaced } : part));
   });
+}
+
+/** An argument as its parameter wants it. */
+function convert(
+  value: readonly Token[],
+  { evaluated, quoted }: MacroParameter,
+  call: Token,
+  scope: ExpandScope,
+): readonly Token[] {
+  const number = evaluated ? tokenize(`${scope.evaluate(value, call)}`, call.place) : value;
+  const isString = number.length === 1 && number[0]?.kind === 'string';
+  if (quoted === 'never' || (quoted === 'unlessString' && isString)) return number;
+  return tokenize(quote(textOf(number)), call.place);
+}
+
+/** `%?` is the macro's name as it is called, `%??` as it is defined. */
+function namedAs(one: Token, call: Token, macro: SingleMacro): Token {
+  if (one.text === '%?') return { ...one, kind: 'id', text: call.text };
+  return one.text === '%??' ? { ...one, kind: 'id', text: macro.name } : one;
 }
 
 function joinArguments(parts: readonly (readonly Token[])[], at: Token): readonly Token[] {
@@ -295,6 +396,3 @@ export function quote(text: string): string {
   if (!text.includes('"')) return `"${text}"`;
   return `\`${text.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
 }
-
-export const isIdentifier = (token: Token | undefined): boolean =>
-  token?.kind === 'id' && !registersByName.has(token.text.toLowerCase());

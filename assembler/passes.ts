@@ -24,13 +24,14 @@ import {
   UNKNOWN,
   type Value,
 } from './expressions.ts';
+import type { Filler } from './fillers.ts';
 import type { ListingItem } from './formats/listing.ts';
 import type { Token } from './lexer.ts';
 import { rangeOf, textOf } from './lexer.ts';
 import { floatBits, stringBytes } from './literals.ts';
 import type { NameCollector, NameFacts } from './names.ts';
 import type { PreprocessedLine } from './preprocessor.ts';
-import { defaultAttributes, Section } from './sections.ts';
+import { defaultAttributes, Section, SectionStart } from './sections.ts';
 import type { DataItem, ParsedOperand, Statement } from './statements.ts';
 import { parseStatement } from './statements.ts';
 
@@ -87,6 +88,13 @@ export class Program {
       this.sections.set(name, section);
     }
     return section;
+  }
+
+  /** What `section.NAME.start` and `section.NAME.vstart` stand for in a flat image. */
+  placeOf(name: string): Section | SectionStart | undefined {
+    const match = this.format === 'bin' ? /^section\.(.+)\.(v?start)$/.exec(name) : null;
+    const section = this.sections.get(match?.[1] ?? '');
+    return match?.[2] === 'start' ? section?.start : section;
   }
 
   addressOf(label: Label): bigint {
@@ -187,6 +195,12 @@ export class Pass implements Scope {
     | { name: string; section: Section | undefined; absolute: Value | undefined; token: Token }
     | undefined;
   istruc: { name: string; start: number } | undefined;
+  /** `__?SECT?__`: the directive that last chose a section without brackets. */
+  sect = '[section .text]';
+  /** Whether `align` also aligns the section: `sectalign on`. */
+  alignsSection = true;
+  /** How `align` fills, after `alignmode`. */
+  filler: Filler | undefined;
   hint: Hint = { type: 'none' };
   private parent = '';
   /** Inside of `times`, `$` stays where the first repetition stands. */
@@ -283,6 +297,15 @@ export class Pass implements Scope {
     return this.absolute === undefined ? this.sectionValue(0) : constant(0n);
   }
 
+  checkFrame(frame: string, token: Token): void {
+    const { format, isPart } = this.program;
+    // One program without shared objects calls and names its symbols directly.
+    if (format !== 'bin' && (isPart || /^\.\.(plt|sym)$/.test(frame))) return;
+    const reason =
+      format === 'bin' ? 'a flat image has no such table' : 'this link makes no such table';
+    throw new ExpressionError(`Nothing is addressed by way of \`${frame}\`: ${reason}.`, [token]);
+  }
+
   private sectionValue(offset: number): Value {
     const terms: Value['terms'] = this.section === undefined ? [] : [[this.section, 1n]];
     return { number: BigInt(offset), terms, unknown: false };
@@ -293,6 +316,8 @@ export class Pass implements Scope {
     const label = program.labels.get(name);
     if (this.final || program.passes === 1) program.names.refer(name, token);
     if (label !== undefined) return label.value;
+    const place = program.placeOf(name);
+    if (place !== undefined) return { number: 0n, terms: [[place, 1n]], unknown: false };
     if (program.passes === 1) return UNKNOWN;
     if (program.externs.has(name) && (program.isPart || LINKER_SYMBOLS.has(name))) return UNKNOWN;
     if (this.final && !program.undefinedNames.has(name)) {
@@ -516,6 +541,12 @@ export class Pass implements Scope {
   emit(bytes: ArrayLike<number>, kind: LineEntry['kind']): void {
     const { section } = this;
     const start = this.offset;
+    if (this.absolute !== undefined && bytes.length > 0) {
+      throw new ExpressionError(
+        'Nothing can be assembled here, only reserved: this is no section, but offsets.',
+        [],
+      );
+    }
     this.checkSize(start + bytes.length);
     if (this.program.tooLarge) return;
     this.advance(bytes.length);
@@ -572,6 +603,9 @@ export class Pass implements Scope {
       switch (item.type) {
         case 'gap':
           for (let i = 0; i < bytes; i++) out.push(0);
+          break;
+        case 'sized':
+          this.items(item.items, item.bytes, out, start, statement);
           break;
         case 'string': {
           const before = out.length;
@@ -650,7 +684,8 @@ export class Pass implements Scope {
       positive.length <= 1 &&
       negative.length <= 1 &&
       positive.length + negative.length === value.terms.length;
-    const segment = target instanceof Section ? target : undefined;
+    const segment =
+      target instanceof Section || target instanceof SectionStart ? target : undefined;
     if (
       !ok ||
       (own !== undefined && own !== this.section) ||

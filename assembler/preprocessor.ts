@@ -6,18 +6,22 @@
 import type { DefinitionKind, ExpansionStep } from './assembly.ts';
 import { isPlain, type Value } from './expressions.ts';
 import type { Place, Token } from './lexer.ts';
-import { logicalLines, textOf, tokenize } from './lexer.ts';
-import { parseInteger, stringBytes } from './literals.ts';
-import type { Context, ExpandScope, SingleMacro } from './macros.ts';
+import { relocate, textOf, tokenize, tokenLines } from './lexer.ts';
+import { stringBytes } from './literals.ts';
+import { callFunction, type FunctionHost, isFunction, substring } from './macro-functions.ts';
 import {
-  expandLine,
-  glue,
-  invertCondition,
-  isCondition,
-  isIdentifier,
-  MacroTable,
-  quote,
-} from './macros.ts';
+  fittingMacro,
+  type MultiMacro,
+  type RawLine,
+  readCount,
+  readParameter,
+  splitArguments,
+} from './macro-parameters.ts';
+import type { Context, ExpandScope, MacroParameter, SingleMacro } from './macros.ts';
+import { expandLine, glue, invertCondition, isCondition, MacroTable, quote } from './macros.ts';
+import { packageNames, packageSource } from './packages.ts';
+import { StackFrame } from './stack-frame.ts';
+import { isReserved } from './statements.ts';
 
 export interface PreprocessedLine {
   readonly tokens: readonly Token[];
@@ -38,24 +42,6 @@ export interface PreprocessorHost {
   builtin(name: string, token: Token): string | undefined;
 }
 
-interface RawLine {
-  readonly tokens: readonly Token[];
-  readonly text: string;
-}
-
-interface MultiMacro {
-  readonly name: string;
-  readonly token: Token;
-  readonly least: number;
-  readonly most: number;
-  readonly greedy: boolean;
-  readonly recursive: boolean;
-  readonly anyCase: boolean;
-  readonly defaults: readonly (readonly Token[])[];
-  readonly body: readonly RawLine[];
-  readonly usesLabel: boolean;
-}
-
 interface MacroCall {
   readonly macro: MultiMacro;
   readonly id: number;
@@ -63,7 +49,8 @@ interface MacroCall {
   readonly label: readonly Token[];
   readonly callPlace: Place;
   readonly callColumn: number;
-  readonly callText: string;
+  /** The macro's name as it is called. */
+  readonly callName: string;
   readonly outer: MacroCall | undefined;
 }
 
@@ -75,6 +62,13 @@ interface Frame {
   readonly conditions: number;
   remaining: number;
   readonly path: string;
+}
+
+interface LineOrigin {
+  readonly from: number;
+  readonly line: number;
+  readonly step: number;
+  readonly path: string | undefined;
 }
 
 interface Condition {
@@ -113,6 +107,10 @@ export class Preprocessor {
   private readonly queue: PreprocessedLine[] = [];
   private readonly active = new Map<MultiMacro, number>();
   private readonly scope: ExpandScope;
+  private readonly stack = new StackFrame();
+  private readonly used = new Set<string>();
+  /** Where `%line` says that the lines of a file come from. */
+  private readonly origins = new Map<string, LineOrigin>();
   private collecting: Collecting | undefined;
   private ids = 0;
   private lineCount = 0;
@@ -129,6 +127,11 @@ export class Preprocessor {
       },
       used: (macro, token) => host.refer(macro.name, token),
       problem: (message, tokens) => host.problem('error', message, tokens),
+      evaluate: (tokens, first) => this.evaluate(tokens, first),
+      callFunction: (token, readArguments) => {
+        const given = isFunction(token.text) ? readArguments() : undefined;
+        return given === undefined ? undefined : callFunction(token, given, this.functionHost());
+      },
     };
     this.pushFile(source, path);
   }
@@ -178,10 +181,10 @@ export class Preprocessor {
   }
 
   private pushFile(source: string, path: string): void {
-    const lines = logicalLines(source).map(({ text, line }) => ({
-      text,
-      tokens: tokenize(text, { path, line }),
-    }));
+    this.pushLines(tokenLines(source, path), path);
+  }
+
+  private pushLines(lines: readonly RawLine[], path: string): void {
     this.frames.push({
       kind: 'file',
       lines,
@@ -337,9 +340,8 @@ export class Preprocessor {
       }
       return picked;
     }
-    if (text === '%?' || text === '%??') {
-      return [{ ...token, kind: 'id', text: call.macro.name }];
-    }
+    if (text === '%?') return [{ ...token, kind: 'id', text: call.callName }];
+    if (text === '%??') return [{ ...token, kind: 'id', text: call.macro.name }];
     return undefined;
   }
 
@@ -353,10 +355,18 @@ export class Preprocessor {
     const name = tokens[at];
     if (found === undefined || name === undefined) return false;
     const given = splitArguments(tokens.slice(at + 1));
-    const macro = found.find(
-      (one) => given.length >= one.least && (given.length <= one.most || one.greedy),
-    );
+    const usable = found.filter((one) => one.recursive || (this.active.get(one) ?? 0) === 0);
+    if (usable.length === 0) {
+      // A macro of an instruction's name uses that instruction.
+      if (at > 0 || isReserved(name.text)) return false;
+      this.host.problem('error', `The macro \`${name.text}\` calls itself; only \`%rmacro\` may.`, [
+        name,
+      ]);
+      return true;
+    }
+    const macro = fittingMacro(usable, given, raw.tokens.length > tokens.slice(0, at + 1).length);
     if (macro === undefined) {
+      if (isReserved(name.text)) return false;
       const ranges = found.map(({ least, most }) =>
         least === most ? `${least}` : `${least}-${most}`,
       );
@@ -368,13 +378,6 @@ export class Preprocessor {
       return true;
     }
     const depth = this.active.get(macro) ?? 0;
-    if (depth > 0 && !macro.recursive) {
-      if (at > 0) return false;
-      this.host.problem('error', `The macro \`${name.text}\` calls itself; only \`%rmacro\` may.`, [
-        name,
-      ]);
-      return true;
-    }
     if (this.frames.length > MAX_DEPTH) {
       this.host.problem('error', `Macros are nested more than ${MAX_DEPTH} deep.`, [name]);
       this.stopped = true;
@@ -416,7 +419,7 @@ export class Preprocessor {
       label: labelName,
       callPlace: raw.tokens[0]?.place ?? name.place,
       callColumn: raw.tokens[0]?.start ?? name.start,
-      callText: raw.text,
+      callName: name.text,
       outer: frame.call,
     };
     this.frames.push({
@@ -439,9 +442,10 @@ export class Preprocessor {
 
   private directive(first: Token, tokens: readonly Token[], frame: Frame): void {
     const word = first.text.slice(1).toLowerCase();
-    const conditional = /^(el)?if(n?)(.*)$/.exec(word);
+    const conditional = /^(el)?if(.*)$/.exec(word);
     if (conditional !== null) {
-      this.condition(first, conditional, tokens, frame);
+      const [, otherwise, ending = ''] = conditional;
+      this.condition(first, otherwise !== undefined, ending, tokens, frame);
       return;
     }
     if (word === 'else' || word === 'endif') {
@@ -460,19 +464,18 @@ export class Preprocessor {
 
   private condition(
     first: Token,
-    [, otherwise, negated, kind = '']: RegExpExecArray,
+    otherwise: boolean,
+    ending: string,
     tokens: readonly Token[],
     frame: Frame,
   ): void {
     const top = this.conditions.at(-1);
-    if (otherwise === undefined) {
+    if (!otherwise) {
       const state = this.skipping ? 'dead' : 'waiting';
       const condition: Condition = { token: first, state, sawElse: false };
       this.conditions.push(condition);
       if (state === 'waiting') {
-        condition.state = this.test(first, negated === 'n', kind, tokens, frame)
-          ? 'active'
-          : 'waiting';
+        condition.state = this.test(first, ending, tokens, frame) ? 'active' : 'waiting';
       }
       return;
     }
@@ -481,7 +484,7 @@ export class Preprocessor {
     } else if (top.state === 'active') top.state = 'done';
     else if (top.state === 'waiting' && !top.sawElse) {
       this.conditions.pop();
-      const holds = this.test(first, negated === 'n', kind, tokens, frame);
+      const holds = this.test(first, ending, tokens, frame);
       this.conditions.push(top);
       if (holds) top.state = 'active';
     }
@@ -500,72 +503,94 @@ export class Preprocessor {
     }
   }
 
-  private test(
-    first: Token,
-    negated: boolean,
-    kind: string,
-    tokens: readonly Token[],
-    frame: Frame,
-  ): boolean {
+  private test(first: Token, ending: string, tokens: readonly Token[], frame: Frame): boolean {
     const raw = frame.call === undefined ? tokens : this.substitute(tokens, frame.call);
-    const holds = this.holds(first, kind, raw, frame);
-    return holds !== undefined && holds !== negated;
+    const holds = this.holds(first, ending, raw);
+    if (holds === undefined) {
+      this.host.problem('error', `\`${first.text}\` is not a preprocessor directive.`, [first]);
+    }
+    return holds === true;
   }
 
-  private holds(
-    first: Token,
-    kind: string,
-    raw: readonly Token[],
-    frame: Frame,
-  ): boolean | undefined {
-    const expand = () => expandLine(raw, this.scope);
-    switch (kind) {
-      case '':
-        return this.evaluate(expand(), first) !== 0n;
-      case 'def':
-        return raw.some((token) => this.isDefined(token));
-      case 'macro':
-        return (
-          this.macrosNamed(raw[0]) !== undefined || STANDARD.has(raw[0]?.text.toLowerCase() ?? '')
-        );
-      case 'ctx':
-        return raw.length === 0
-          ? this.contexts.length > 0
-          : raw.some(({ text }) => text === this.contexts.at(-1)?.name);
-      case 'env':
-        return false;
-      case 'idn':
-      case 'idni': {
-        const tokens = expand();
-        const comma = tokens.findIndex(({ text }) => text === ',');
-        if (comma < 0) {
-          this.host.problem('error', `\`${first.text}\` compares two texts; expected a comma.`, [
-            first,
-          ]);
-          return undefined;
-        }
-        const text = (part: readonly Token[]) =>
-          part.map((one) => unquoted(one, kind)).join('\u0000');
-        return text(tokens.slice(0, comma)) === text(tokens.slice(comma + 1));
-      }
-      case 'id':
-        return isIdentifier(expand()[0]);
-      case 'num': {
-        const [a, b] = expand();
-        return a?.kind === 'number' || (/^[+-]$/.test(a?.text ?? '') && b?.kind === 'number');
-      }
-      case 'str':
-        return expand()[0]?.kind === 'string';
-      case 'token':
-        return expand().length === 1;
-      case 'empty':
-        return expand().length === 0;
-      case 'file':
-        return this.host.readFile(stringText(expand()[0]), frame.path) !== undefined;
-      default:
-        this.host.problem('error', `\`${first.text}\` is not a preprocessor directive.`, [first]);
-        return undefined;
+  /** Whether `%if` with an ending such as `ndef` holds; undefined if there is no such ending. */
+  private holds(first: Token, ending: string, raw: readonly Token[]): boolean | undefined {
+    const own = this.tests[ending];
+    if (own !== undefined) return own(raw, first);
+    const positive = ending.startsWith('n') ? this.tests[ending.slice(1)] : undefined;
+    return positive === undefined ? undefined : !positive(raw, first);
+  }
+
+  /** What `%if` tests, by its ending. */
+  private readonly tests: Readonly<
+    Record<string, (raw: readonly Token[], first: Token) => boolean>
+  > = {
+    '': (raw, first) => this.evaluate(this.expand(raw), first) !== 0n,
+    ctx: (raw) =>
+      raw.length === 0
+        ? this.contexts.length > 0
+        : raw.some(({ text }) => text === this.contexts.at(-1)?.name),
+    def: (raw) => raw.some((token) => this.isDefined(token)),
+    defalias: (raw) => raw.some(({ text }) => this.table.isAlias(text)),
+    empty: (raw) => this.expand(raw).length === 0,
+    // The same source gives the same program everywhere: no environment.
+    env: () => false,
+    file: (raw) =>
+      this.host.readFile(stringText(this.expand(raw)[0]), this.frames.at(-1)?.path ?? '') !==
+      undefined,
+    id: (raw) => this.expand(raw)[0]?.kind === 'id',
+    idn: (raw, first) => this.areSame(raw, first, (text) => text),
+    idni: (raw, first) => this.areSame(raw, first, (text) => text.toLowerCase()),
+    macro: (raw) => this.hasMacro(raw),
+    num: (raw) => {
+      const [a, b] = this.expand(raw);
+      return a?.kind === 'number' || (/^[+-]$/.test(a?.text ?? '') && b?.kind === 'number');
+    },
+    str: (raw) => this.expand(raw)[0]?.kind === 'string',
+    token: (raw) => this.expand(raw).length === 1,
+    usable: (raw) => packageSource(packageNameIn(this.expand(raw))) !== undefined,
+    using: (raw) => this.used.has(packageNameIn(this.expand(raw))),
+  };
+
+  private expand(raw: readonly Token[]): readonly Token[] {
+    return expandLine(raw, this.scope);
+  }
+
+  private areSame(raw: readonly Token[], first: Token, folded: (text: string) => string): boolean {
+    const tokens = this.expand(raw);
+    const comma = tokens.findIndex(({ text }) => text === ',');
+    if (comma < 0) {
+      this.host.problem('error', `\`${first.text}\` compares two texts; expected a comma.`, [
+        first,
+      ]);
+      return false;
     }
+    const text = (part: readonly Token[]) =>
+      part
+        .map((one) => folded(one.kind === 'string' ? `s${stringText(one)}` : one.text))
+        .join('\u0000');
+    return text(tokens.slice(0, comma)) === text(tokens.slice(comma + 1));
+  }
+
+  /** `%ifmacro name 1-2`: a macro that can be called with so many parameters. */
+  private hasMacro([name, ...rest]: readonly Token[]): boolean {
+    if (STANDARD.has(name?.text.toLowerCase() ?? '')) return true;
+    const { numbers, greedy } = readCount(rest);
+    const least = numbers?.least ?? 0;
+    const most = numbers?.most ?? Number.MAX_SAFE_INTEGER;
+    return (
+      this.macrosNamed(name)?.some(
+        (one) => (one.least <= most || greedy) && (least <= one.most || one.greedy),
+      ) === true
+    );
+  }
+
+  private functionHost(): FunctionHost {
+    return {
+      expand: (tokens) => this.expand(tokens),
+      evaluate: (tokens, first) => this.evaluate(tokens, first),
+      holds: (ending, tokens, first) => this.holds(first, ending, tokens),
+      problem: this.scope.problem,
+    };
   }
 
   private isDefined(token: Token): boolean {
@@ -595,9 +620,14 @@ export class Preprocessor {
   private builtin(name: string, token: Token): string | undefined {
     const key = name.replace(/^__\??/, '').replace(/\??__$/, '');
     if (!/^__.*__$/.test(name)) return undefined;
-    const outer = this.frames.findLast((frame) => frame.call !== undefined)?.call;
-    if (key === 'LINE') return `${outer?.callPlace.line ?? token.place.line}`;
-    if (key === 'FILE') return quote(token.place.path);
+    const { path, line } = token.place;
+    const origin = this.origins.get(path);
+    if (key === 'LINE') {
+      return `${origin === undefined ? line : origin.line + origin.step * (line - origin.from)}`;
+    }
+    if (key === 'FILE') return quote(origin?.path ?? path);
+    const used = /^__\?USE_(\w+)\?__$/.exec(name)?.[1];
+    if (used !== undefined) return this.used.has(used.toLowerCase()) ? '' : undefined;
     return this.host.builtin(key, token);
   }
 
@@ -608,20 +638,15 @@ export class Preprocessor {
     const target = this.target(raw[0], first);
     if (target === undefined) return;
     let at = 1;
-    let parameters: { name: string; greedy: boolean }[] | undefined;
+    let parameters: MacroParameter[] | undefined;
     if (raw[1]?.text === '(' && !raw[1].spaced) {
-      parameters = [];
-      at = 2;
-      for (; at < raw.length && raw[at]?.text !== ')'; at++) {
-        const token = raw[at];
-        if (token?.kind === 'id')
-          parameters.push({ name: token.text, greedy: raw[at + 1]?.text === '+' });
-      }
-      if (raw[at]?.text !== ')') {
+      const close = raw.findIndex(({ text }) => text === ')');
+      if (close < 0) {
         this.host.problem('error', 'Expected `)` after the parameters.', [raw.at(-1) ?? first]);
         return;
       }
-      at++;
+      parameters = splitArguments(raw.slice(2, close)).map(readParameter);
+      at = close + 1;
     }
     const rest = raw.slice(at);
     const body = /xdefine$/.test(word) ? expandLine(rest, this.scope) : rest;
@@ -696,11 +721,9 @@ export class Preprocessor {
     else if (kind === 'strlen') text = `${stringBytes(rest[0]?.text ?? '""').length}`;
     else {
       const numbers = splitArguments(rest.slice(rest[1]?.text === ',' ? 2 : 1));
-      const start = Number(this.evaluate(numbers[0] ?? [], first));
-      const length = numbers[1] === undefined ? 1 : Number(this.evaluate(numbers[1], first));
-      const source = strings[0] ?? '';
-      const end = length < 0 ? source.length + length + 1 : start - 1 + length;
-      text = quote(start < 1 ? '' : source.slice(start - 1, end));
+      const start = this.evaluate(numbers[0] ?? [], first);
+      const length = numbers[1] === undefined ? 1n : this.evaluate(numbers[1], first);
+      text = quote(substring(strings[0] ?? '', start, length));
     }
     if (kind !== 'defstr' && strings.length === 0) {
       this.host.problem('error', `\`${first.text}\` needs a string.`, [raw[1] ?? first]);
@@ -711,14 +734,7 @@ export class Preprocessor {
 
   private macroDirective(first: Token, word: string, raw: readonly Token[]): void {
     const name = raw[0];
-    const parts = raw.slice(1).flatMap(splitCount);
-    let at = 0;
-    let count = '';
-    for (; at < parts.length && /^(\d+|-|\*)$/.test(parts[at]?.text ?? ''); at++) {
-      if (count !== '' && /^\d+$/.test(parts[at]?.text ?? '') && !count.endsWith('-')) break;
-      count += parts[at]?.text;
-    }
-    const numbers = /^(\d+)(?:-(\d+|\*)?)?$/.exec(count);
+    const { numbers, given, greedy, rest } = readCount(raw.slice(1));
     const header: Collecting = {
       kind: 'macro',
       header: first,
@@ -726,7 +742,7 @@ export class Preprocessor {
       body: [],
       depth: 1,
     };
-    if (name?.kind !== 'id' || (count !== '' && numbers === null)) {
+    if (name?.kind !== 'id' || (given && numbers === undefined)) {
       this.host.problem(
         'error',
         'Expected a macro name and the number of its parameters, such as `%macro name 1-2`.',
@@ -735,14 +751,10 @@ export class Preprocessor {
       this.collecting = header;
       return;
     }
-    const greedy = parts[at]?.text === '+';
-    if (greedy) at++;
-    if (/^\.?nolist$/i.test(parts[at]?.text ?? '')) at++;
-    const least = Number(numbers?.[1] ?? 0);
-    const upper = numbers?.[2];
-    const most =
-      upper === undefined ? least : upper === '*' ? Number.MAX_SAFE_INTEGER : Number(upper);
-    const defaults = splitArguments(parts.slice(at));
+    const { least, most } = numbers ?? { least: 0, most: 0 };
+    const defaults = splitArguments(
+      /^\.?nolist$/i.test(rest[0]?.text ?? '') ? rest.slice(1) : rest,
+    );
     this.collecting = {
       ...header,
       begin: (body, end) => {
@@ -840,8 +852,7 @@ export class Preprocessor {
     call.parameters = [...call.parameters.slice(at), ...call.parameters.slice(0, at)];
   }
 
-  private includeDirective(first: Token, word: string, raw: readonly Token[], frame: Frame): void {
-    if (word !== 'include') return;
+  private includeDirective(first: Token, _word: string, raw: readonly Token[], frame: Frame): void {
     const token = expandLine(raw, this.scope)[0];
     const name = stringText(token);
     if (token === undefined || name === '') {
@@ -887,6 +898,103 @@ export class Preprocessor {
     if (word === 'fatal') this.stopped = true;
   }
 
+  private useDirective(first: Token, _word: string, raw: readonly Token[]): void {
+    const tokens = this.expand(raw);
+    const name = packageNameIn(tokens);
+    const source = packageSource(name);
+    if (source === undefined) {
+      const known = packageNames().join(', ');
+      this.host.problem('error', `\`${name}\` is no standard package; there are ${known}.`, [
+        tokens[0] ?? first,
+      ]);
+      return;
+    }
+    if (this.used.has(name)) return;
+    this.used.add(name);
+    // What the package defines stands where it is asked for.
+    const lines = source.map((text) => ({
+      text,
+      tokens: relocate(tokenize(text, first.place), first),
+    }));
+    this.pushLines(lines, first.place.path);
+  }
+
+  private aliasDirective(first: Token, word: string, raw: readonly Token[]): void {
+    const target = this.target(raw[0], first);
+    if (target === undefined) return;
+    if (word === 'undefalias') {
+      target.table.removeAlias(target.name);
+      return;
+    }
+    const aimed = this.target(raw[1], first);
+    if (aimed === undefined) return;
+    target.table.alias(target.name, aimed.name);
+    this.host.define('define', target.name, target.token, `${first.text} ${textOf(raw)}`);
+  }
+
+  private pathDirective(first: Token, _word: string, raw: readonly Token[], frame: Frame): void {
+    const target = this.target(raw[0], first);
+    if (target === undefined) return;
+    const name = stringText(this.expand(raw.slice(1))[0]);
+    const path = this.host.readFile(name, frame.path)?.path ?? name;
+    this.storeText(target, quote(path), false, first, raw);
+  }
+
+  /** `%stacksize flat`, `%arg name:size, ...` and `%local name:size, ...`. */
+  private stackDirective(first: Token, word: string, raw: readonly Token[]): void {
+    const tokens = this.expand(raw.filter((_, at) => word !== 'stacksize' || at === 0));
+    if (word === 'stacksize') {
+      if (!this.stack.choose(tokens[0]?.text ?? '')) {
+        this.host.problem('error', 'Expected `flat`, `flat64`, `large` or `small`.', [
+          tokens[0] ?? first,
+        ]);
+      }
+      return;
+    }
+    let total = 0;
+    for (const [name, colon, size] of splitArguments(raw)) {
+      const bytes = colon?.text === ':' ? this.stack.sizeOf(this.expand(size ? [size] : [])) : 0;
+      const target = this.target(name, first);
+      if (target === undefined) return;
+      if (bytes === 0) {
+        this.host.problem('error', 'Expected `name:size`, the size a word such as `dword`.', [
+          size ?? colon ?? name ?? first,
+        ]);
+        return;
+      }
+      total += bytes;
+      const place = word === 'arg' ? this.stack.argument(bytes) : this.stack.local(bytes);
+      this.storeText(target, place, false, first, raw);
+    }
+    const context = this.contexts.at(-1);
+    if (word !== 'local' || context === undefined) return;
+    const before = context.macros.find('localsize')?.[0]?.body[0]?.text ?? '0';
+    const size = { table: context.macros, name: 'localsize', token: first };
+    this.storeText(size, `${Number(before) + total}`, false, first, raw);
+  }
+
+  /** `%line 10+1 file`: how following lines are counted by `__LINE__`. Mistakes keep their place. */
+  private lineDirective(first: Token, _word: string, raw: readonly Token[]): void {
+    const numbers = /^(\d+)\s*(?:\+\s*(-?\d+))?\s*(.*)$/.exec(textOf(raw));
+    if (numbers === null) {
+      this.host.problem('error', 'Expected `%line number+step file`.', [raw[0] ?? first]);
+      return;
+    }
+    const [, line = '', step = '1', path = ''] = numbers;
+    this.origins.set(first.place.path, {
+      from: first.place.line,
+      line: Number(line),
+      step: Number(step),
+      path: path === '' ? undefined : path.replace(/^"(.*)"$/, '$1'),
+    });
+  }
+
+  private clearDirective(_first: Token, _word: string, raw: readonly Token[]): void {
+    if (raw.length > 0) return;
+    this.table.clear();
+    this.macros.clear();
+  }
+
   private ignoredDirective(): void {}
 }
 
@@ -903,6 +1011,12 @@ type Family =
   | 'includeDirective'
   | 'contextDirective'
   | 'messageDirective'
+  | 'useDirective'
+  | 'aliasDirective'
+  | 'pathDirective'
+  | 'stackDirective'
+  | 'lineDirective'
+  | 'clearDirective'
   | 'ignoredDirective';
 
 const DIRECTIVES: Readonly<Record<string, Family>> = {
@@ -931,55 +1045,33 @@ const DIRECTIVES: Readonly<Record<string, Family>> = {
   exitmacro: 'exitDirective',
   rotate: 'rotateDirective',
   include: 'includeDirective',
-  use: 'includeDirective',
+  use: 'useDirective',
+  depend: 'ignoredDirective',
+  pathsearch: 'pathDirective',
+  defalias: 'aliasDirective',
+  idefalias: 'aliasDirective',
+  undefalias: 'aliasDirective',
+  aliases: 'ignoredDirective',
   push: 'contextDirective',
   pop: 'contextDirective',
   repl: 'contextDirective',
   error: 'messageDirective',
   warning: 'messageDirective',
   fatal: 'messageDirective',
-  line: 'ignoredDirective',
+  line: 'lineDirective',
   pragma: 'ignoredDirective',
-  clear: 'ignoredDirective',
-  arg: 'ignoredDirective',
-  local: 'ignoredDirective',
-  stacksize: 'ignoredDirective',
+  clear: 'clearDirective',
+  arg: 'stackDirective',
+  local: 'stackDirective',
+  stacksize: 'stackDirective',
 };
-
-/** `3.nolist` reads as a number with a point; it is a count and a word. */
-function splitCount(token: Token): readonly Token[] {
-  const match = /^(\d+)\.$/.exec(token.text);
-  return match === null ? [token] : [{ ...token, kind: 'number', text: match[1] ?? '' }];
-}
-
-/** Splits at commas outside of braces; braces around a whole argument fall away. */
-function splitArguments(tokens: readonly Token[]): Token[][] {
-  if (tokens.length === 0) return [];
-  const parts: Token[][] = [[]];
-  let braces = 0;
-  for (const token of tokens) {
-    if (token.kind === 'op') {
-      if (token.text === '{' && (braces > 0 || parts.at(-1)?.length === 0) && braces++ === 0)
-        continue;
-      if (token.text === '}' && braces > 0 && --braces === 0) continue;
-      if (token.text === ',' && braces === 0) {
-        parts.push([]);
-        continue;
-      }
-    }
-    parts.at(-1)?.push(token);
-  }
-  return parts;
-}
 
 function stringText(token: Token | undefined): string {
   if (token?.kind !== 'string') return '';
   return new TextDecoder().decode(stringBytes(token.text));
 }
 
-function unquoted(token: Token, kind: string): string {
-  const text = token.kind === 'string' ? `s${stringText(token)}` : token.text;
-  const value = token.kind === 'number' ? parseInteger(text) : undefined;
-  const shown = value === undefined ? text : text;
-  return kind === 'idni' ? shown.toLowerCase() : shown;
-}
+const packageNameIn = (tokens: readonly Token[]): string => {
+  const [token] = tokens;
+  return (token?.kind === 'string' ? stringText(token) : (token?.text ?? '')).toLowerCase();
+};

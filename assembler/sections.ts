@@ -6,7 +6,7 @@ export interface Fixup {
   readonly offset: number;
   readonly bytes: number;
   readonly number: bigint;
-  readonly segment: Section | undefined;
+  readonly segment: Section | SectionStart | undefined;
   /** Counts from this offset of the section: the end of the instruction. */
   readonly relativeTo: number | undefined;
   readonly signed: boolean;
@@ -15,8 +15,11 @@ export interface Fixup {
 
 export interface SectionAttributes {
   align: number;
+  /** The source says an alignment, which then counts instead of the section's usual one. */
+  isAligned?: boolean;
   start?: number;
   vstart?: number;
+  valign?: number;
   follows?: string;
   vfollows?: string;
   nobits: boolean;
@@ -27,19 +30,33 @@ export interface SectionAttributes {
   tls: boolean;
 }
 
+/** Where a section of a flat image is loaded, which need not be where it runs. */
+export class SectionStart implements SegmentKey {
+  readonly name: string;
+  address = 0n;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
 /** A section. `size` is its length in this pass; the bytes are there in the last pass only. */
 export class Section implements SegmentKey {
   readonly name: string;
   readonly attributes: SectionAttributes;
   size = 0;
   fixups: Fixup[] = [];
+  /** Where it runs. */
   address = 0n;
+  /** Where it is loaded, in a flat image. */
+  readonly start: SectionStart;
   fileOffset = 0;
   private buffer = new Uint8Array(256);
 
   constructor(name: string, attributes: SectionAttributes) {
     this.name = name;
     this.attributes = attributes;
+    this.start = new SectionStart(name);
   }
 
   /** Starts a new pass. */

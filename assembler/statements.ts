@@ -6,6 +6,7 @@ import type { NamedRegister } from '../isa/index.ts';
 import { isMnemonic, registersByName } from '../isa/index.ts';
 import { ExpressionError, ExpressionParser, type Node } from './expressions.ts';
 import type { Token } from './lexer.ts';
+import { foldLiteralCalls } from './literal-functions.ts';
 
 export interface ParsedOperand {
   readonly tokens: readonly Token[];
@@ -39,6 +40,8 @@ export type DataItem =
   | { readonly type: 'float'; readonly token: Token; readonly negative: boolean }
   | { readonly type: 'value'; readonly node: Node; readonly tokens: readonly Token[] }
   | { readonly type: 'gap' }
+  /** `byte 5` among words: items of another size. */
+  | { readonly type: 'sized'; readonly bytes: number; readonly items: readonly DataItem[] }
   | {
       readonly type: 'repeat';
       readonly count: Node;
@@ -96,7 +99,6 @@ const RESERVE: Record<string, number> = {
   resq: 8,
   rest: 10,
   reso: 16,
-  resdq: 16,
   resy: 32,
   resz: 64,
 };
@@ -181,9 +183,10 @@ export function isReserved(text: string): boolean {
 
 /** Reads a statement. `resolve` gives a local name its parent's. Throws `ExpressionError`. */
 export function parseStatement(
-  tokens: readonly Token[],
+  written: readonly Token[],
   resolve: (name: string) => string,
 ): Statement {
+  const tokens = foldLiteralCalls(written);
   let at = 0;
   let label: Statement['label'];
   const first = tokens[0];
@@ -355,6 +358,10 @@ function parseItems(
 
 function parseItem(tokens: readonly Token[], resolve: (name: string) => string): DataItem {
   const [first, second] = tokens;
+  const size = first?.kind === 'id' ? SIZES[first.text.toLowerCase()] : undefined;
+  if (first !== undefined && size !== undefined) {
+    return { type: 'sized', bytes: size / 8, items: listed(tokens.slice(1), first, resolve) };
+  }
   if (tokens.length === 1 && first?.kind === 'string') return { type: 'string', token: first };
   if (tokens.length === 1 && first?.text === '?') return { type: 'gap' };
   if (tokens.length === 1 && first?.kind === 'float')
@@ -371,11 +378,19 @@ function parseItem(tokens: readonly Token[], resolve: (name: string) => string):
   );
   if (dup > 0 && first !== undefined) {
     const count = whole(tokens.slice(0, dup), first, resolve);
-    let inner = tokens.slice(dup + 1);
-    if (inner[0]?.text === '(' && inner.at(-1)?.text === ')') inner = inner.slice(1, -1);
-    return { type: 'repeat', count, items: parseItems(inner, first, resolve), tokens };
+    return { type: 'repeat', count, items: listed(tokens.slice(dup + 1), first, resolve), tokens };
   }
   return { type: 'value', node: whole(tokens, first as Token, resolve), tokens };
+}
+
+/** One item, or several in parentheses. */
+function listed(
+  tokens: readonly Token[],
+  before: Token,
+  resolve: (name: string) => string,
+): readonly DataItem[] {
+  const isList = tokens[0]?.text === '(' && tokens.at(-1)?.text === ')';
+  return parseItems(isList ? tokens.slice(1, -1) : tokens, before, resolve);
 }
 
 function parseIncbin(

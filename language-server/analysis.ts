@@ -37,26 +37,42 @@ export const isIncludeFile = (uri: string): boolean => endingOf(uri) === '.inc';
 /** Generated listings and sources of a session are shown, not assembled. */
 export const isProgram = (uri: string): boolean => !/^hyperstep-\w+:/.test(uri);
 
-/** Flat images have an origin; what names other sources' symbols is one part of a program. */
-const formOf = (text: string): Pick<AssembleOptions, 'format' | 'isPart'> => {
+/**
+ * What a source may be assembled to, likeliest first: it does not say itself. Flat images have an
+ * origin; what names other sources' symbols is one part of a program.
+ */
+const formsOf = (text: string): readonly Pick<AssembleOptions, 'format' | 'isPart'>[] => {
   const code = text.replaceAll(/;.*$/gm, '');
-  if (/^\s*(?:\w+:\s*)?\[?org\b/im.test(code)) return { format: 'bin' };
-  return { isPart: /^\s*\[?(?:extern|required)\b/im.test(code) };
+  const flat = { format: 'bin' } as const;
+  if (/^\s*(?:\w+:\s*)?\[?org\b/im.test(code)) return [flat];
+  if (/^\s*\[?(?:extern|required)\b|\bwrt\s+\.\./im.test(code)) return [{ isPart: true }];
+  return [{}, flat];
 };
+
+const errorsIn = ({ diagnostics }: Assembly): number =>
+  diagnostics.filter(({ severity }) => severity === 'error').length;
 
 export const createAnalysis = (host: SourceHost): Analysis => {
   let known = new Map<string, Promise<AnalyzedSource | undefined>>();
   const analyze = async (uri: string): Promise<AnalyzedSource | undefined> => {
     const text = host.textOf(uri);
     if (text === undefined) return undefined;
-    const assembly = await assembleWithIncludes(text, {
-      path: uri,
-      ...formOf(text),
-      async read(path) {
-        const open = host.textOf(path);
-        return open === undefined ? host.readFile(path) : new TextEncoder().encode(open);
-      },
-    });
+    const assembleAs = (form: Pick<AssembleOptions, 'format' | 'isPart'>) =>
+      assembleWithIncludes(text, {
+        path: uri,
+        ...form,
+        async read(path) {
+          const open = host.textOf(path);
+          return open === undefined ? host.readFile(path) : new TextEncoder().encode(open);
+        },
+      });
+    const [likeliest = {}, ...others] = formsOf(text);
+    let assembly = await assembleAs(likeliest);
+    for (const form of others) {
+      if (errorsIn(assembly) === 0) break;
+      const other = await assembleAs(form);
+      if (errorsIn(other) < errorsIn(assembly)) assembly = other;
+    }
     return { uri, assembly };
   };
   const remembered = (uri: string): Promise<AnalyzedSource | undefined> => {

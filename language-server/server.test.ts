@@ -133,6 +133,17 @@ test.each([
     'a local symbol that nobody defines here',
     'bits 64\nextern a, b\nmov rax, [a + 8]\nlea rdi, [rel b]\n',
   ],
+  [
+    'a flat image that does not say so',
+    'section .data vstart=0x10\nd: dw d, section..data.start\n',
+  ],
+  ['code of 16 bits without an origin', 'bits 16\nmov ax, [message]\nmessage: dw 1\n'],
+  ['code that is linked dynamically', 'call f wrt ..plt\nmov rax, [rel f wrt ..gotpcrel]\nf:\n'],
+  ['a macro of an instruction', 'bits 64\n%macro ret 0\nleave\nret\n%endmacro\nret\n'],
+  [
+    'parameters and locals of a procedure',
+    'bits 64\n%push p\n%stacksize flat64\n%assign %$localsize 0\n%local n:qword\nmov [n], rax\n%pop\n',
+  ],
 ])('%s has no false errors', async (_name, text) => {
   const { diagnostics, first, uri } = await open(text);
   await first;
