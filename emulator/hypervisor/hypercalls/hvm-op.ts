@@ -1,7 +1,8 @@
 /**
  * Parameters of the domain, and the upcall vector. Source: Xen public/hvm/hvm_op.h, hvm/params.h.
  */
-import { endDomain, ownDomain } from '../hypervisor.ts';
+import type { XenVcpu } from '../domain.ts';
+import { endDomain, type Hypervisor, ownDomain } from '../hypervisor.ts';
 import { defineHypercall } from './hypercall.ts';
 
 const HVM_PARAM_CALLBACK_IRQ = 0;
@@ -22,6 +23,12 @@ const LOWEST_VECTOR = 0x10n;
 const common = { number: 34, source: 'Xen public/hvm/hvm_op.h' } as const;
 const PARAM = { domid: 'u16', index: 'u32', value: 'u64' } as const;
 
+/** The domain that is named, as ownDomain gives it; EINVAL for a PV domain. */
+const hvmDomain = (hypervisor: Hypervisor, vcpu: XenVcpu, domid: bigint) => {
+  const domain = ownDomain(hypervisor, vcpu, domid);
+  return typeof domain === 'string' || domain.type !== 'pv' ? domain : 'EINVAL';
+};
+
 const isThere = (index: bigint): boolean => index < HVM_NR_PARAMS && !ABSENT.has(Number(index));
 
 export const hvmSetParam = defineHypercall({
@@ -31,7 +38,7 @@ export const hvmSetParam = defineHypercall({
   title: 'Set a parameter of the domain',
   argument: PARAM,
   handle({ hypervisor, vcpu }, { domid, index, value }) {
-    const domain = ownDomain(hypervisor, vcpu, domid);
+    const domain = hvmDomain(hypervisor, vcpu, domid);
     if (typeof domain === 'string') return domain;
     if (!isThere(index)) return 'EINVAL';
     if (!WRITABLE.has(Number(index))) return 'EPERM';
@@ -62,7 +69,7 @@ export const hvmGetParam = defineHypercall({
   title: 'Tell a parameter of the domain',
   argument: PARAM,
   handle({ hypervisor, vcpu }, fields) {
-    const domain = ownDomain(hypervisor, vcpu, fields.domid);
+    const domain = hvmDomain(hypervisor, vcpu, fields.domid);
     if (typeof domain === 'string') return domain;
     if (!isThere(fields.index)) return 'EINVAL';
     const index = Number(fields.index);
@@ -79,6 +86,7 @@ export const hvmSetUpcallVector = defineHypercall({
   title: "Set a vCPU's own upcall vector",
   argument: { vcpu: 'u32', vector: 'u8' },
   handle({ vcpu }, fields) {
+    if (vcpu.domain.type === 'pv') return 'EINVAL';
     const target = vcpu.domain.vcpus[Number(fields.vcpu)];
     if (target === undefined) return 'ENOENT';
     if (fields.vector < LOWEST_VECTOR) return 'EINVAL';

@@ -3,10 +3,13 @@
  * HYPERVISOR_set_trap_table, stack_switch), public/callback.h.
  */
 import { copyFromGuest } from '../hypervisor.ts';
-import { isGuestAddress } from '../pv/layout.ts';
 import { pvOf } from '../pv/mode.ts';
 import { CALLBACK_NAMES, type CallbackName } from '../pv/pv-vcpu.ts';
 import { defineHypercall, readNumber } from './hypercall.ts';
+
+/** An address of the hypervisor's is found out when the kernel is to be entered there. */
+const isCanonical = (address: bigint): boolean =>
+  BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
 
 const TRAP_BYTES = 16;
 const MASKS_EVENTS = 4;
@@ -32,7 +35,7 @@ export const setTrapTable = defineHypercall({
       if (bytes === undefined) return 'EFAULT';
       const address = readNumber(bytes, 8, 8);
       if (address === 0n) return 0;
-      if (!isGuestAddress(address)) return 'EINVAL';
+      if (!isCanonical(address)) return 'EINVAL';
       const flags = bytes[1] ?? 0;
       gates.set(bytes[0] ?? 0, {
         selector: fixedSelector(Number(readNumber(bytes, 2, 2))),
@@ -68,7 +71,7 @@ export const setCallbacks = defineHypercall({
   handle({ vcpu, args }) {
     const names: readonly CallbackName[] = ['event', 'failsafe', 'syscall'];
     const addresses = names.map((_, index) => args[index] ?? 0n);
-    if (!addresses.every((address) => isGuestAddress(address))) return 'EINVAL';
+    if (!addresses.every(isCanonical)) return 'EINVAL';
     const { callbacks } = pvOf(vcpu);
     names.forEach((name, index) => {
       callbacks.set(name, { address: addresses[index] ?? 0n, masksEvents: false });
@@ -83,7 +86,7 @@ const MASK_EVENTS = 1n;
 const nameOf = (type: bigint): CallbackName | undefined =>
   CALLBACK_NAMES[Number(type) as keyof typeof CALLBACK_NAMES];
 
-/** ENOSYS for a type that there is not, EINVAL for an address of the hypervisor's. */
+/** ENOSYS for a type that there is not, EINVAL for an address that is not canonical. */
 export const callbackRegister = defineHypercall({
   ...callback,
   name: 'CALLBACKOP_register',
@@ -91,7 +94,7 @@ export const callbackRegister = defineHypercall({
   title: 'Register a callback of the kernel',
   argument: { type: 'u16', flags: 'u16', address: 'ulong' },
   handle({ vcpu }, { type, flags, address }) {
-    if (!isGuestAddress(address)) return 'EINVAL';
+    if (!isCanonical(address)) return 'EINVAL';
     const name = nameOf(type);
     if (name === undefined) return 'ENOSYS';
     const masksEvents = (flags & MASK_EVENTS) !== 0n;

@@ -30,7 +30,7 @@ export const setDebugreg = defineHypercall({
   source: 'Xen public/xen.h, HYPERVISOR_set_debugreg',
   handle({ hypervisor, vcpu, args: [number = 0n, value = 0n] }) {
     const register = Number(number & 0xffff_ffffn);
-    if (register > 7) return 'EINVAL';
+    if (register > 7) return 'ENODEV';
     return writeDebugRegister(hypervisor, vcpu, register, value) ? 0 : 'EPERM';
   },
 });
@@ -42,7 +42,7 @@ export const getDebugreg = defineHypercall({
   title: 'Read a debug register',
   source: 'Xen public/xen.h, HYPERVISOR_get_debugreg',
   handle({ hypervisor, vcpu, args: [number = 0n] }) {
-    return readDebugRegister(hypervisor, vcpu, Number(number & 0xffff_ffffn)) ?? 'EINVAL';
+    return readDebugRegister(hypervisor, vcpu, Number(number & 0xffff_ffffn)) ?? 'ENODEV';
   },
 });
 

@@ -62,8 +62,9 @@ export const setGdt = (
 export const dropGdt = (hypervisor: Hypervisor, vcpu: XenVcpu): void => {
   const paging = directPagingOf(hypervisor);
   const pv = pvOf(vcpu);
+  const area = areaOf(vcpu);
   for (let page = 0; page < GUEST_GDT_PAGES; page += 1) {
-    setPage(hypervisor.hardware.memory, areaOf(vcpu), gdtPageOf(vcpu.id) + page, undefined);
+    setPage(hypervisor.hardware.memory, area, gdtPageOf(vcpu.id) + page, area.zero);
   }
   for (const mfn of pv.gdtFrames) paging.dropDescriptorPage(mfn);
   pv.gdtFrames = [];

@@ -5,12 +5,13 @@
  */
 import { type Mfn, maddrOf } from '../../memory/addresses.ts';
 import { hostAddressOf, type MachineMemory } from '../../memory/machine-memory.ts';
-import { FIRST_RESERVED_ENTRY, RESERVED_DESCRIPTORS, VCPU_PAGES } from './layout.ts';
+import { GUEST_GDT_PAGES, gdtPageOf, RESERVED_DESCRIPTORS, VCPU_PAGES } from './layout.ts';
 
 const ENTRIES = 512;
-/** Present, writable, accessed, dirty; supervisor. */
+/** Present, writable, accessed, dirty; supervisor. The page of zeros is read-only. */
 const TABLE = 0x63n;
 const PAGE = 0x8000_0000_0000_0063n;
+const READ_ONLY_PAGE = 0x8000_0000_0000_0021n;
 
 export interface PerDomainArea {
   /** The L3 table for slot 260. */
@@ -19,6 +20,8 @@ export interface PerDomainArea {
   readonly tables: readonly Mfn[];
   /** Xen's own page of every GDT. */
   readonly xenGdt: Mfn;
+  /** What is seen where a GDT has no page: null descriptors. */
+  readonly zero: Mfn;
 }
 
 const slotOf = (table: Mfn, index: number): number => (hostAddressOf(maddrOf(table)) >>> 3) + index;
@@ -30,7 +33,7 @@ export const createPerDomainArea = (
   frame: () => Mfn,
 ): PerDomainArea => {
   const { quads } = memory;
-  const [root, level2, xenGdt] = [frame(), frame(), frame()];
+  const [root, level2, xenGdt, zero] = [frame(), frame(), frame(), frame()];
   const count = Math.ceil((vcpus * VCPU_PAGES) / ENTRIES);
   const tables = Array.from({ length: count }, frame);
   quads[slotOf(root, 0)] = (BigInt(level2) << 12n) | TABLE;
@@ -40,23 +43,27 @@ export const createPerDomainArea = (
   for (const [entry, descriptor] of Object.entries(RESERVED_DESCRIPTORS)) {
     quads[slotOf(xenGdt, Number(entry))] = descriptor;
   }
+  const area: PerDomainArea = { root, tables, xenGdt, zero };
   for (let vcpu = 0; vcpu < vcpus; vcpu += 1) {
-    const page = vcpu * VCPU_PAGES + FIRST_RESERVED_ENTRY / ENTRIES;
-    setPage(memory, { root, tables, xenGdt }, page, xenGdt);
+    for (let page = 0; page < GUEST_GDT_PAGES; page += 1) {
+      setPage(memory, area, gdtPageOf(vcpu) + page, zero);
+    }
+    setPage(memory, area, gdtPageOf(vcpu) + GUEST_GDT_PAGES, xenGdt);
   }
-  return { root, tables, xenGdt };
+  return area;
 };
 
 /** Maps a page of the area, or unmaps it. */
 export const setPage = (
   { quads }: MachineMemory,
-  { tables }: PerDomainArea,
+  { tables, zero }: PerDomainArea,
   page: number,
   mfn: Mfn | undefined,
 ): void => {
   const table = tables[Math.floor(page / ENTRIES)];
   if (table === undefined) throw new RangeError(`The per-domain area has no page ${page}.`);
-  quads[slotOf(table, page % ENTRIES)] = mfn === undefined ? 0n : (BigInt(mfn) << 12n) | PAGE;
+  quads[slotOf(table, page % ENTRIES)] =
+    mfn === undefined ? 0n : (BigInt(mfn) << 12n) | (mfn === zero ? READ_ONLY_PAGE : PAGE);
 };
 
 /** The frame that a page of the area shows; undefined: none. */
