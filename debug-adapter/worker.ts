@@ -42,15 +42,3 @@ export const serveMessages = (
     else file?.resolve(message.bytes);
   };
 };
-
-/** Waits until messages that have arrived are taken in; timers would wait longer. */
-export const createYield = (): (() => Promise<void>) => {
-  const { port1, port2 } = new MessageChannel();
-  const waiting: (() => void)[] = [];
-  port1.onmessage = () => waiting.shift()?.();
-  return () =>
-    new Promise((resolve) => {
-      waiting.push(resolve);
-      port2.postMessage(0);
-    });
-};

@@ -9,6 +9,8 @@
 const vscode = require('vscode');
 
 const WAIT_MS = 10_000;
+/** How long an answer may take. */
+const PAUSE_LIMIT_MS = 100;
 
 /** Follows the session: which stops it made, what it printed, what editor and adapter say. */
 class Session {
@@ -244,6 +246,30 @@ const tests = {
     equal((await session.next()).event, 'terminated', 'what came');
     matches(session.output, /leaf 0x1\b/, 'the log');
     await session.close();
+  },
+
+  'a guest that spins is paused at once': async () => {
+    const uri = sampleUri('hello/spin.asm');
+    const text = '%include "boot.inc"\nmain:\n        inc     eax\n        jmp     main\n';
+    await vscode.workspace.fs.writeFile(uri, new TextEncoder().encode(text));
+    const session = await startOn('hello/spin.asm');
+    const { threadId } = await session.stop();
+    await vscode.commands.executeCommand('workbench.action.debug.continue');
+    const times = [];
+    for (let round = 0; round < 5; round += 1) {
+      const start = Date.now();
+      await session.ask('threads');
+      times.push(Date.now() - start);
+    }
+    const start = Date.now();
+    await session.ask('pause', { threadId });
+    const { body } = await session.next();
+    times.push(Date.now() - start);
+    equal(body.reason, 'pause', 'the reason');
+    times.sort((a, b) => a - b);
+    check(times[2] < PAUSE_LIMIT_MS, `the answers took ${times.join(', ')} ms`);
+    await session.close();
+    await vscode.workspace.fs.delete(uri);
   },
 
   'the listing of the guest is a document': async () => {
