@@ -230,8 +230,15 @@ export interface Vcpu {
   /** An error sentence, or undefined if it is done. */
   setRegister(name: RegisterName, value: bigint): string | undefined;
   segments(): readonly SegmentView[];
-  /** Fields of the VMCS by group of SDM Vol. 3C chapter 24. */
+  /** Fields of the VMCS by group of SDM Vol. 3C chapter 24; a PV vCPU has none. */
   vmcs(): readonly VmcsGroupView[];
+  /** What the hypervisor keeps of a PV vCPU; undefined for others. */
+  paravirtual(): readonly PvGroupView[] | undefined;
+}
+
+export interface PvGroupView {
+  readonly title: string;
+  readonly rows: readonly { readonly name: string; readonly value: bigint | string }[];
 }
 
 export type AddressSpace =

@@ -1,7 +1,8 @@
 /**
- * The scopes of a frame: registers, flags, segments, control registers, the VMCS and the VM exit.
+ * The scopes of a frame: registers, flags, segments, control registers, the VMCS (or what Xen keeps of a
+ * PV vCPU) and the VM exit.
  */
-import type { ExitInProgress, SegmentView, Vcpu } from '../../emulator/index.ts';
+import type { ExitInProgress, PvGroupView, SegmentView, Vcpu } from '../../emulator/index.ts';
 import type { Frame } from '../frames.ts';
 import { referenceOf } from '../memory-reference.ts';
 import { hex, wide } from '../numbers.ts';
@@ -25,7 +26,13 @@ export const scopesOf = (frame: Frame): ScopeDescription[] => {
   const { vcpu } = frame;
   const exit: ScopeDescription[] =
     frame.kind === 'exit'
-      ? [{ name: 'VM exit', isExpensive: false, container: exitContainer(frame.exit) }]
+      ? [
+          {
+            name: frame.exit.event.kind === 'trap' ? 'Trap' : 'VM exit',
+            isExpensive: false,
+            container: exitContainer(frame.exit),
+          },
+        ]
       : [];
   if (frame.kind === 'code' && !frame.isInnermost) {
     const { rip, rsp } = frame.code;
@@ -43,7 +50,7 @@ export const scopesOf = (frame: Frame): ScopeDescription[] => {
     { name: 'Flags', isExpensive: false, container: bitsContainer(vcpu, 'rflags') },
     { name: 'Segments', isExpensive: false, container: segmentsContainer(vcpu) },
     { name: 'Control registers', isExpensive: false, container: controlContainer(vcpu) },
-    { name: 'VMCS', isExpensive: true, container: vmcsContainer(vcpu) },
+    hypervisorScope(vcpu),
   ];
 };
 
@@ -221,6 +228,31 @@ const segmentRows = ({ selector, base, limit, accessRights }: SegmentView): Vari
     isReadOnly: true,
   })),
 ];
+
+/** What the hypervisor keeps of the vCPU: its VMCS, or what it has instead of one. */
+const hypervisorScope = (vcpu: Vcpu): ScopeDescription => {
+  const groups = vcpu.paravirtual();
+  return groups === undefined
+    ? { name: 'VMCS', isExpensive: true, container: vmcsContainer(vcpu) }
+    : { name: 'Xen PV state', isExpensive: true, container: pvContainer(groups) };
+};
+
+const pvContainer = (groups: readonly PvGroupView[]): VariableContainer => ({
+  rows: () =>
+    groups.map(({ title, rows }) => ({
+      name: title,
+      value: rows.length === 0 ? 'none' : `${rows.length}`,
+      isReadOnly: true,
+      children: {
+        rows: () =>
+          rows.map(({ name, value }) => ({
+            name,
+            value: typeof value === 'string' ? value : hex(value),
+            isReadOnly: true,
+          })),
+      },
+    })),
+});
 
 const vmcsContainer = (vcpu: Vcpu): VariableContainer => ({
   rows: () =>

@@ -26,6 +26,7 @@ import { isMasked, isPending, VIRQ_NAMES } from './event-channels.ts';
 import { FIELD } from './hardware.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { p2mRanges } from './p2m-ranges.ts';
+import { viewPvVcpu } from './pv/pv-view.ts';
 
 const GENERAL = [
   'rax',
@@ -178,7 +179,8 @@ const viewVcpu = (hypervisor: Hypervisor, vcpu: XenVcpu): Vcpu => {
           accessRights: small(segmentAccess(number)),
         }),
       ),
-    vmcs: () => vmcsGroups(hypervisor, vcpu),
+    vmcs: () => (vcpu.vmcs === undefined ? [] : vmcsGroups(hypervisor, vcpu)),
+    paravirtual: () => viewPvVcpu(hypervisor, vcpu),
   };
 };
 
