@@ -10,7 +10,7 @@ import { createHypervisor } from './hypervisor/create-hypervisor.ts';
 import type { XenVcpu } from './hypervisor/domain.ts';
 import { walkGuest } from './hypervisor/guest-walk.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
-import { endDomain, type Hypervisor, pagingOf } from './hypervisor/hypervisor.ts';
+import { endDomain, type Hypervisor, pagingOf, stageOf } from './hypervisor/hypervisor.ts';
 import {
   advanceExit,
   beginExit,
@@ -218,7 +218,13 @@ class RunningMachine implements Machine {
   walk: Machine['walk'] = (domain, vcpu, address) => {
     const target = this.#vcpu(domain, vcpu);
     const paging = pagingOf(this.#hypervisor, target);
-    return walkGuest(this.#hypervisor.hardware.memory, target.domain.p2m, paging, address, true);
+    return walkGuest(
+      this.#hypervisor.hardware.memory,
+      stageOf(target.domain),
+      paging,
+      address,
+      true,
+    );
   };
 
   program: Machine['program'] = (domain) => {

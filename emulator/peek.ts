@@ -2,7 +2,7 @@
  * The debugger's reads and writes of memory: no fault, no accessed bit, permissions ignored.
  */
 import { maddrOfGpa, walkGuest } from './hypervisor/guest-walk.ts';
-import { type Hypervisor, pagingOf, writeMaddr } from './hypervisor/hypervisor.ts';
+import { type Hypervisor, pagingOf, stageOf, writeMaddr } from './hypervisor/hypervisor.ts';
 import type { AddressSpace, PeekedMemory } from './machine.ts';
 import type { Maddr } from './memory/addresses.ts';
 import { hostAddressOf } from './memory/machine-memory.ts';
@@ -22,7 +22,7 @@ const translator = (
   const vcpu = domain.vcpus[space.vcpu];
   if (vcpu === undefined) return () => undefined;
   const paging = pagingOf(hypervisor, vcpu);
-  return (address) => inRam(walkGuest(memory, domain.p2m, paging, address).maddr);
+  return (address) => inRam(walkGuest(memory, stageOf(domain), paging, address).maddr);
 };
 
 /** Calls `use` for each piece within a page; `maddr` is undefined for a hole. */

@@ -3,9 +3,26 @@
  * bits, no faults. Source: SDM Vol. 3A 4.2 to 4.5 (32-bit, PAE and 4-level paging).
  */
 import type { WalkLevel, WalkResult } from '../machine.ts';
-import { type Gpa, gfnOf, gva, type Maddr } from '../memory/addresses.ts';
+import { type Gpa, gfnOf, gva, type Maddr, type Mfn } from '../memory/addresses.ts';
 import { hostAddressOf, type MachineMemory } from '../memory/machine-memory.ts';
 import { type P2m, type P2mEntry, permissionsOf } from './p2m.ts';
+
+/** What a guest's page tables lead to: guest-physical memory, or a PV guest's machine frames. */
+export interface WalkStage extends Pick<P2m, 'lookup' | 'path'> {
+  readonly isMachine?: true;
+}
+
+export const MACHINE_FRAMES: WalkStage = {
+  isMachine: true,
+  lookup: (gfn) => ({
+    type: 'ram',
+    mfn: gfn as number as Mfn,
+    access: 7,
+    pageBytes: 4096,
+    entry: 0n,
+  }),
+  path: () => [],
+};
 
 export interface PagingState {
   readonly cr0: bigint;
@@ -49,7 +66,7 @@ export const maddrOfGpa = (p2m: Pick<P2m, 'lookup'>, gpa: number): Maddr | undef
  */
 export const walkGuest = (
   memory: MachineMemory,
-  p2m: Pick<P2m, 'lookup' | 'path'>,
+  p2m: WalkStage,
   state: PagingState,
   address: bigint,
   withEpt = false,
@@ -76,14 +93,16 @@ export const walkGuest = (
     return {
       gva: target,
       levels,
-      gpa: gpa as Gpa,
+      gpa: p2m.isMachine === true ? undefined : (gpa as Gpa),
       maddr,
       pageBytes: Math.min(pageBytes, second.pageBytes),
       permissions: combined,
       verdict:
         maddr === undefined
           ? `${how} leads to gpa 0x${gpa.toString(16)}, which the P2M calls ${second.type}: an access is an EPT violation.`
-          : `${how} leads to gpa 0x${gpa.toString(16)}, machine address 0x${maddr.toString(16)}, ${combined}.`,
+          : p2m.isMachine === true
+            ? `${how} leads to machine address 0x${maddr.toString(16)}, ${combined}.`
+            : `${how} leads to gpa 0x${gpa.toString(16)}, machine address 0x${maddr.toString(16)}, ${combined}.`,
     };
   };
   const all: Rights = { write: true, user: true, execute: true };
@@ -129,7 +148,8 @@ export const walkGuest = (
       gpa: undefined,
     });
     if ((entry & PRESENT) === 0n) {
-      return stop(`The ${name} at gpa 0x${entryAddress.toString(16)} is not present: #PF.`);
+      const kind = p2m.isMachine === true ? 'maddr' : 'gpa';
+      return stop(`The ${name} at ${kind} 0x${entryAddress.toString(16)} is not present: #PF.`);
     }
     if (!(pae && !long && name === 'PDPTE')) {
       rights = {

@@ -6,13 +6,18 @@ import type { StandIns } from '../cpu/cpu.ts';
 import { CR0, CR3, CR4, EFER } from '../cpu/state.ts';
 import type { EventStream, MachineEvent } from '../events.ts';
 import type { EndReason } from '../machine.ts';
-import type { Maddr, Mfn } from '../memory/addresses.ts';
+import type { Maddr } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
 import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
 import type { Frames } from './frames.ts';
-import { maddrOfGpa, type PagingState, walkGuest } from './guest-walk.ts';
+import {
+  MACHINE_FRAMES,
+  maddrOfGpa,
+  type PagingState,
+  type WalkStage,
+  walkGuest,
+} from './guest-walk.ts';
 import { FIELD, type Hardware } from './hardware.ts';
-import type { P2m } from './p2m.ts';
 import { isGuestAddress } from './pv/layout.ts';
 import type { DirectPaging } from './pv/mmu/direct-paging.ts';
 
@@ -65,17 +70,9 @@ export type StopRequest =
 
 export const RIP_FIELD = FIELD.GUEST_RIP;
 
-/** What a PV domain's page tables lead to: machine frames, each for itself. */
-export const MACHINE_FRAMES: Pick<P2m, 'lookup' | 'path'> = {
-  lookup: (gfn) => ({
-    type: 'ram',
-    mfn: gfn as number as Mfn,
-    access: 7,
-    pageBytes: 4096,
-    entry: 0n,
-  }),
-  path: () => [],
-};
+/** What a domain's page tables lead to. */
+export const stageOf = ({ type, p2m }: XenDomain): WalkStage =>
+  type === 'pv' ? MACHINE_FRAMES : p2m;
 
 const ripOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): bigint =>
   hardware.loaded === vcpu ? hardware.read(RIP_FIELD) : 0n;
@@ -122,7 +119,7 @@ const eachPiece = (
   const { memory } = hypervisor.hardware;
   const { domain } = vcpu;
   if (domain.type === 'pv' && !isGuestAddress(address, lengthBytes)) return false;
-  const stage = domain.type === 'pv' ? MACHINE_FRAMES : domain.p2m;
+  const stage = stageOf(domain);
   for (let offset = 0; offset < lengthBytes; ) {
     const at = address + BigInt(offset);
     const { maddr, permissions } = walkGuest(memory, stage, paging, at);

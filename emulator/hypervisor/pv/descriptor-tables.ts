@@ -12,9 +12,9 @@ import {
 } from '../../cpu/state.ts';
 import { type Maddr, type Mfn, mfnOf } from '../../memory/addresses.ts';
 import type { XenVcpu } from '../domain.ts';
-import { walkGuest } from '../guest-walk.ts';
+import { MACHINE_FRAMES, walkGuest } from '../guest-walk.ts';
 import type { ErrorName } from '../hypercalls/hypercall.ts';
-import { type Hypervisor, MACHINE_FRAMES, pagingOf } from '../hypervisor.ts';
+import { type Hypervisor, pagingOf } from '../hypervisor.ts';
 import { GUEST_GDT_PAGES, gdtPageOf, LDT_SELECTOR, ldtPageOf, perDomainAddress } from './layout.ts';
 import { directPagingOf } from './mmu/direct-paging.ts';
 import { pvOf } from './mode.ts';
