@@ -27,6 +27,10 @@ export const vmcall: ExitHandler = {
       return fields.length === 0 ? `${title}.` : `${title}: ${fields.join(', ')}.`;
     });
     const result = performHypercall(request);
+    if (result === undefined) {
+      yield step('Go on later', () => 'the guest makes the call again, with what is left to do');
+      return;
+    }
     noteHypercall(request, result);
     yield step('Set RAX to the result', () => `${BigInt.asIntN(64, result)}`);
     writeGeneral(context, 0, request.context.wordBytes === 8 ? result : result & 0xffff_ffffn);

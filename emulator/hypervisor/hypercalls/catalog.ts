@@ -32,6 +32,8 @@ import {
   stackSwitch,
 } from './pv-entries.ts';
 import { iret } from './pv-iret.ts';
+import { mmuUpdate } from './pv-mmu-update.ts';
+import { mmuextOp } from './pv-mmuext-op.ts';
 import {
   fpuTaskswitch,
   getDebugreg,
@@ -43,6 +45,7 @@ import {
   vmAssist,
 } from './pv-processor.ts';
 import { setSegmentBase } from './pv-segments.ts';
+import { updateVaMapping, updateVaMappingOtherdomain } from './pv-update-va-mapping.ts';
 import { pvVcpuDown, pvVcpuInitialise, pvVcpuUp } from './pv-vcpu-op.ts';
 import { schedBlock, schedShutdown, schedYield } from './sched-op.ts';
 import {
@@ -86,6 +89,8 @@ export const HYPERCALLS: readonly Hypercall[] = [
   memoryMaximumReservation,
   memoryMemoryMap,
   memoryPopulatePhysmap,
+  mmuextOp,
+  mmuUpdate,
   multicall,
   physdevSetIobitmap,
   physdevSetIopl,
@@ -103,6 +108,8 @@ export const HYPERCALLS: readonly Hypercall[] = [
   setTrapTable,
   stackSwitch,
   updateDescriptor,
+  updateVaMapping,
+  updateVaMappingOtherdomain,
   vcpuIsUp,
   vcpuRegisterInfo,
   vcpuSetSingleshotTimer,

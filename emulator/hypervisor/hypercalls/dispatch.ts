@@ -7,6 +7,7 @@ import { count, type XenVcpu } from '../domain.ts';
 import { copyFromGuest, copyToGuest, emit, type Hypervisor } from '../hypervisor.ts';
 import { findHypercall, HYPERCALL_NAMES, hasCommands } from './catalog.ts';
 import {
+  type Continuation,
   ERRORS,
   type Hypercall,
   type HypercallContext,
@@ -55,11 +56,11 @@ const requestOf = (
   const first = args[0] ?? 0n;
   const command = Number((number === MEMORY_OP ? first & COMMAND_MASK : first) & 0xffff_ffffn);
   const definition = findHypercall(number, command, vcpu.domain.type);
-  const call = (other: number, its: readonly bigint[]): bigint => {
+  const call = (other: number, its: readonly bigint[]): bigint | Continuation => {
     const request = requestOf(hypervisor, vcpu, other, its, wordBytes);
     noteHypercall(request, undefined);
-    const result = performHypercall(request);
-    noteHypercall(request, result);
+    const result = perform(request);
+    if (typeof result === 'bigint') noteHypercall(request, result);
     return result;
   };
   const context: HypercallContext = { hypervisor, vcpu, args, wordBytes, call };
@@ -78,8 +79,25 @@ const requestOf = (
   return { number, name, definition, context, fields, fault };
 };
 
-/** Runs it; the value for RAX. */
-export const performHypercall = (request: HypercallRequest): bigint => {
+/**
+ * Runs it; the value for RAX. Undefined: it is to be made again, by the same instruction, and its
+ * arguments are in the registers.
+ */
+export const performHypercall = (request: HypercallRequest): bigint | undefined => {
+  const result = perform(request);
+  if (typeof result === 'bigint') return result;
+  const { hypervisor, vcpu, wordBytes } = request.context;
+  const registers = wordBytes === 8 ? LONG_ARGUMENTS : PROTECTED_ARGUMENTS;
+  result.continueWith.forEach((value, index) => {
+    const register = registers[index];
+    if (register !== undefined) {
+      hypervisor.hardware.setSlot(vcpu, registerSlot(register), BigInt.asUintN(64, value));
+    }
+  });
+  return undefined;
+};
+
+const perform = (request: HypercallRequest): bigint | Continuation => {
   const { definition, context, fields, fault } = request;
   const { hypervisor, vcpu } = context;
   count(vcpu.domain.hypercallCounts, request.name);
@@ -107,8 +125,10 @@ const writeBack = ({ definition, context, fields }: HypercallRequest): boolean =
   return copyToGuest(hypervisor, vcpu, address, bytes);
 };
 
-const resultValue = (result: HypercallResult): bigint =>
-  BigInt.asUintN(64, typeof result === 'string' ? -BigInt(ERRORS[result]) : BigInt(result));
+const resultValue = (result: HypercallResult): bigint | Continuation => {
+  if (typeof result === 'object') return result;
+  return BigInt.asUintN(64, typeof result === 'string' ? -BigInt(ERRORS[result]) : BigInt(result));
+};
 
 /** 'memory_op XENMEM_decrease_reservation'. */
 export const hypercallText = ({ name, definition, number, context }: HypercallRequest): string => {

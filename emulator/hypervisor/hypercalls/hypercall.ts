@@ -36,10 +36,18 @@ export interface HypercallContext {
   /** Bytes of an unsigned long of the caller: 8, or 4 outside 64-bit mode. */
   readonly wordBytes: 4 | 8;
   /** Runs another hypercall of the same caller, as multicall does; the value of RAX. */
-  call(number: number, args: readonly bigint[]): bigint;
+  call(number: number, args: readonly bigint[]): bigint | Continuation;
 }
 
-export type HypercallResult = number | bigint | ErrorName;
+/**
+ * The call is not finished: the caller makes it again, with these arguments. Meanwhile others get
+ * their turn. Xen calls it a continuation.
+ */
+export interface Continuation {
+  readonly continueWith: readonly bigint[];
+}
+
+export type HypercallResult = number | bigint | ErrorName | Continuation;
 
 export interface Hypercall {
   /** 'EVTCHNOP_send', or 'console_io' if there are no commands. */

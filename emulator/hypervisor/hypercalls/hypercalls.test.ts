@@ -59,7 +59,7 @@ const call = (
   [3, 1, 2, 6, 7].forEach((register, index) => {
     hardware.setSlot(vcpu, registerSlot(register), BigInt(args[index] ?? 0));
   });
-  return Number(BigInt.asIntN(64, performHypercall(decodeHypercall(hypervisor, vcpu))));
+  return Number(BigInt.asIntN(64, performHypercall(decodeHypercall(hypervisor, vcpu)) ?? 0n));
 };
 
 /** A 32-bit field of the structure, after the call. */

@@ -84,6 +84,7 @@ export const setTimerOp = defineHypercall({
 const ENTRY_BYTES = 64;
 const ENTRY_ARGUMENTS = 6;
 const RESULT_OFFSET = 8;
+const ARGUMENTS_OFFSET = 16;
 
 /** A list of calls, each of which gets its result; the list ends early if it is not readable. */
 export const multicall = defineHypercall({
@@ -98,11 +99,20 @@ export const multicall = defineHypercall({
       const bytes = copyFromGuest(hypervisor, vcpu, at, ENTRY_BYTES);
       if (bytes === undefined) return 'EFAULT';
       const args = Array.from({ length: ENTRY_ARGUMENTS }, (_, number) =>
-        readNumber(bytes, 16 + number * 8, 8),
+        readNumber(bytes, ARGUMENTS_OFFSET + number * 8, 8),
       );
       const number = Number(readNumber(bytes, 0, 8) & 0xffff_ffffn);
+      const value = call(number, args);
+      if (typeof value === 'object') {
+        const rest = new Uint8Array(ENTRY_ARGUMENTS * 8);
+        args.forEach((argument, position) => {
+          writeNumber(rest, position * 8, 8, value.continueWith[position] ?? argument);
+        });
+        if (!copyToGuest(hypervisor, vcpu, at + BigInt(ARGUMENTS_OFFSET), rest)) return 'EFAULT';
+        return { continueWith: [at, BigInt(entries - index)] };
+      }
       const result = new Uint8Array(8);
-      writeNumber(result, 0, 8, call(number, args));
+      writeNumber(result, 0, 8, value);
       const isWritten = copyToGuest(hypervisor, vcpu, at + BigInt(RESULT_OFFSET), result);
       if (!isWritten) return 'EFAULT';
       if (vcpu.state !== 'runnable') break;

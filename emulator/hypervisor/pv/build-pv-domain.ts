@@ -153,6 +153,7 @@ export const fillPvDomain = (
   paging.addDomain(domain, {
     perDomainTable: area.root,
     setLdt: (vcpu, base, entries) => setLdt(hypervisor, vcpu, base, entries),
+    forgetLdt: (vcpu) => dropLdtPages(hypervisor, vcpu),
     relinquish: () => {
       for (const vcpu of domain.vcpus) {
         dropGdt(hypervisor, vcpu);

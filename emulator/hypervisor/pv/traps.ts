@@ -33,6 +33,7 @@ const INT80 = 0x80;
 const CODE_OF_IDT = 2;
 const CODE_KIND = 3;
 const INT_BYTES = 2n;
+const SYSCALL_BYTES = 2n;
 const RFLAGS_RF = 0x1_0000n;
 
 interface TrapContext {
@@ -139,6 +140,12 @@ function* handleHypercall({ hypervisor, vcpu }: TrapContext): ExitSteps {
     return fields.length === 0 ? `${title}.` : `${title}: ${fields.join(', ')}.`;
   });
   const result = performHypercall(request);
+  if (result === undefined) {
+    yield step('Go on later', () => 'the guest makes the call again, with what is left to do');
+    const { hardware } = hypervisor;
+    hardware.write(FIELD.GUEST_RIP, hardware.read(FIELD.GUEST_RIP) - SYSCALL_BYTES);
+    return;
+  }
   noteHypercall(request, result);
   yield step('Set RAX to the result', () => `${BigInt.asIntN(64, result)}`);
   hypervisor.hardware.setSlot(vcpu, registerSlot(0), result);

@@ -46,6 +46,7 @@ const build = (pages = 16) => {
         owner: 1,
         frameOwner,
         preservesUse: false,
+        isTranslated: true,
       },
       'mmu_update',
     );

@@ -5,12 +5,13 @@
  * Source: Xen public/xen.h, "MMU-UPDATE REQUESTS" and "MMU EXTENDED OPERATIONS".
  */
 import { CR3 } from '../../../cpu/state.ts';
-import type { Gva, Mfn } from '../../../memory/addresses.ts';
+import type { Gfn, Gva, Mfn } from '../../../memory/addresses.ts';
 import type { XenDomain, XenVcpu } from '../../domain.ts';
 import { OWNER_HYPERVISOR } from '../../frames.ts';
 import type { ErrorName } from '../../hypercalls/hypercall.ts';
 import { emit, type Hypervisor, type SavedPart, type SavedValue } from '../../hypervisor.ts';
 import type { P2m } from '../../p2m.ts';
+import { VM_ASSIST } from '../vm-assist.ts';
 import { createDirectP2m } from './direct-p2m.ts';
 import { entryOf } from './entries.ts';
 import { createM2p } from './m2p.ts';
@@ -35,6 +36,8 @@ export interface PvDomainParts {
   readonly perDomainTable: Mfn | undefined;
   /** MMUEXT_SET_LDT, with checked arguments. */
   setLdt(vcpu: XenVcpu, base: bigint, entries: number): void;
+  /** The vCPU runs on other tables: what the LDT's pages are is looked up again. */
+  forgetLdt(vcpu: XenVcpu): void;
   /** Gives up what its vCPUs hold: descriptor pages. The domain dies. */
   relinquish(): void;
 }
@@ -46,8 +49,6 @@ export interface DirectPaging extends SavedPart {
   /** Takes in a domain whose memory is allocated; before any of its tables is pinned. */
   addDomain(domain: XenDomain, parts: PvDomainParts): void;
   partsOf(domain: XenDomain): PvDomainParts | undefined;
-  /** VMASST_TYPE_m2p_strict. */
-  setM2pStrict(domain: XenDomain, isStrict: boolean): void;
   /**
    * share_xen_page_with_guest: the domain may map a frame of the hypervisor's, never as anything
    * else. The frame stays the hypervisor's when the domain dies.
@@ -88,7 +89,6 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
   const { hardware, frames, events } = hypervisor;
   const m2p = createM2p(hardware.memory, frames, hardware.noteWrite);
   const parts = new Map<number, PvDomainParts>();
-  const strict = new Set<number>();
   const roots = new Map<XenVcpu, Roots>();
   const pages = createPageTypes(frames);
   const mmu: Mmu = {
@@ -98,8 +98,10 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
     m2p,
     written: hardware.noteWrite,
     isTranslated: (domain) => (hypervisor.domains.get(domain)?.type ?? 'pv') !== 'pv',
+    frameOfGfn: (domain, gfn) => hypervisor.domains.get(domain)?.p2m.lookup(gfn as Gfn).mfn,
     perDomainTable: (domain) => parts.get(domain)?.perDomainTable,
-    hidesM2p: (domain) => strict.has(domain),
+    hidesM2p: (domain) =>
+      hypervisor.domains.get(domain)?.pv?.assists.has(VM_ASSIST.m2pStrict) === true,
     refusal: undefined,
   };
   frames.onFree((_mfn, owner) => {
@@ -165,7 +167,6 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
       if (((pages.flags[mfn] ?? 0) & SHARED) === 0) frames.release(mfn as Mfn);
       else takeBack(mfn as Mfn);
     }
-    strict.delete(domain.id);
   };
   /** A shared frame is the hypervisor's alone again. */
   const takeBack = (mfn: Mfn): void => {
@@ -176,18 +177,14 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
   };
   const save = (): SavedValue => ({
     pages: pages.save(),
-    strict: [...strict],
     roots: [...roots].map(([{ domain, id }, { kernel, user }]) => [domain.id, id, kernel, user]),
   });
   const restore = (saved: SavedValue): void => {
     const values = saved as unknown as {
       readonly pages: SavedValue;
-      readonly strict: readonly number[];
       readonly roots: readonly (readonly [number, number, number, number])[];
     };
     pages.restore(values.pages);
-    strict.clear();
-    for (const domain of values.strict) strict.add(domain);
     roots.clear();
     for (const [domain, id, kernel, user] of values.roots) {
       const vcpu = hypervisor.domains.get(domain)?.vcpus[id];
@@ -201,10 +198,6 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
       parts.set(domain.id, given);
     },
     partsOf: ({ id }) => parts.get(id),
-    setM2pStrict({ id }, isStrict) {
-      if (isStrict) strict.add(id);
-      else strict.delete(id);
-    },
     shareFrame(mfn, domain, access) {
       frames.give(mfn, domain);
       pages.types[mfn] = access === 'read-write' ? WRITABLE_PAGE : 0;
@@ -214,9 +207,13 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
     roots: rootsOf,
     setKernelRoot(vcpu, mfn) {
       mmu.refusal = undefined;
-      const error = setKernelRoot(mmu, rootsOf(vcpu), mfn, vcpu.domain.id);
-      if (error === undefined) hardware.setSlot(vcpu, CR3, BigInt(mfn) << 12n);
-      return finish(vcpu, error);
+      const own = rootsOf(vcpu);
+      const old = own.kernel;
+      const error = setKernelRoot(mmu, own, mfn, vcpu.domain.id);
+      if (error !== undefined) return finish(vcpu, error);
+      if (mfn !== old) parts.get(vcpu.domain.id)?.forgetLdt(vcpu);
+      hardware.setSlot(vcpu, CR3, BigInt(mfn) << 12n);
+      return undefined;
     },
     setUserRoot(vcpu, mfn) {
       mmu.refusal = undefined;

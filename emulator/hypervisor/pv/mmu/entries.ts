@@ -28,6 +28,16 @@ export const isGuestSlot = (level: number, slot: number): boolean =>
 export const frameOf = (low: number, high: number): number =>
   (high & FRAME_HIGH) * 2 ** 20 + (low >>> 12);
 
+/** The entry with another frame. */
+export const withFrame = (
+  low: number,
+  high: number,
+  mfn: number,
+): { readonly low: number; readonly high: number } => ({
+  low: (low & ~FRAME_LOW) | (mfn << 12),
+  high: (high & ~FRAME_HIGH) | Math.floor(mfn / 2 ** 20),
+});
+
 /** Bits that make the hypervisor refuse a present entry; 0 if there are none. */
 export const refusedBits = (level: number, low: number): number =>
   low & (level === 1 ? ALWAYS_REFUSED : ALWAYS_REFUSED | GLOBAL);

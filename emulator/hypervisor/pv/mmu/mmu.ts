@@ -33,6 +33,8 @@ export interface Mmu {
   written(maddr: number, lengthBytes: number): void;
   /** Whether the domain does not see machine frames: it is not PV. */
   isTranslated(domain: number): boolean;
+  /** The machine frame at a gfn of a domain that is not PV. */
+  frameOfGfn(domain: number, gfn: number): Mfn | undefined;
   /** The L3 table for slot 260 of a domain's L4 tables; undefined: none. */
   perDomainTable(domain: number): Mfn | undefined;
   /** VMASST_TYPE_m2p_strict: user-mode tables do not show the M2P. */

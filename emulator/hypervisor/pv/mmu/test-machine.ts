@@ -65,6 +65,7 @@ export const createTestMachine = (ramBytes = 8 << 20): TestMachine => {
       paging.addDomain(domain, {
         perDomainTable: undefined,
         setLdt: () => {},
+        forgetLdt: () => {},
         relinquish: () => {},
       });
       return { domain, vcpu, mfns };

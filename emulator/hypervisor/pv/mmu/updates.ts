@@ -8,10 +8,12 @@ import {
   adjustedHigh,
   adjustedLow,
   DIRTY,
+  frameOf,
   isGuestSlot,
   isSameMapping,
   PRESENT,
   refusedBits,
+  withFrame,
 } from './entries.ts';
 import { dropL1Entry, takeL1Entry } from './l1-entries.ts';
 import { type Mmu, nameOfFrame, refuse, refuseEntry, wordOf } from './mmu.ts';
@@ -29,6 +31,8 @@ export interface EntryUpdate {
   readonly frameOwner: number;
   /** Accessed and dirty bits that are set stay so. */
   readonly preservesUse: boolean;
+  /** A domain that is not PV has its frames named by gfn. */
+  readonly isTranslated: boolean;
 }
 
 /**
@@ -72,8 +76,14 @@ export const updateL1Entry = (mmu: Mmu, update: EntryUpdate): ErrorName | undefi
   const at = wordOf(table, slot);
   const oldLow = words[at] ?? 0;
   const oldHigh = words[at + 1] ?? 0;
-  const low = adjustedLow(1, update.low, update.high);
-  const high = adjustedHigh(1, update.low, update.high);
+  const given = translated(mmu, update);
+  if (given === undefined) {
+    const { low, high } = update;
+    const gfn = frameOf(low, high);
+    return refuseEntry(mmu, 'EINVAL', 1, low, high, gfn, `Domain ${frameOwner} has no such gfn.`);
+  }
+  const low = adjustedLow(1, given.low, given.high);
+  const high = adjustedHigh(1, given.low, given.high);
   if ((low & PRESENT) !== 0) {
     if (isSameMapping(oldLow, oldHigh, low, high) && refusedBits(1, update.low) === 0) {
       write(mmu, update, low, high);
@@ -85,6 +95,18 @@ export const updateL1Entry = (mmu: Mmu, update: EntryUpdate): ErrorName | undefi
   write(mmu, update, low, high);
   dropL1Entry(mmu, oldLow, oldHigh, owner);
   return undefined;
+};
+
+/** The entry with the machine frame of a gfn; undefined if there is none. */
+const translated = (
+  mmu: Mmu,
+  update: EntryUpdate,
+): { readonly low: number; readonly high: number } | undefined => {
+  const { low, high, owner, frameOwner, isTranslated } = update;
+  const mayDiffer = isTranslated && frameOwner !== owner && (low & PRESENT) !== 0;
+  if (!mayDiffer || !mmu.isTranslated(frameOwner)) return update;
+  const mfn = mmu.frameOfGfn(frameOwner, frameOf(low, high));
+  return mfn === undefined ? undefined : withFrame(low, high, mfn);
 };
 
 /** mod_l2_entry to mod_l4_entry. */
