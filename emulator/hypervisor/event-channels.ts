@@ -10,12 +10,14 @@ import { emit, type Hypervisor } from './hypervisor.ts';
 
 export const VIRQ_TIMER = 0;
 /** VIRQs that are bound by each vCPU; the others by the domain. */
-const PER_VCPU_VIRQS = new Set([0, 1]);
+const PER_VCPU_VIRQS = new Set([0, 1, 7, 13]);
 export const VIRQ_NAMES: Readonly<Record<number, string>> = {
   0: 'VIRQ_TIMER',
   1: 'VIRQ_DEBUG',
   2: 'VIRQ_CONSOLE',
   3: 'VIRQ_DOM_EXC',
+  7: 'VIRQ_XENOPROF',
+  13: 'VIRQ_XENPMU',
 };
 export const isPerVcpu = (virq: number): boolean => PER_VCPU_VIRQS.has(virq);
 
@@ -59,13 +61,38 @@ export const isPending = (hypervisor: Hypervisor, domain: XenDomain, port: numbe
 export const isMasked = (hypervisor: Hypervisor, domain: XenDomain, port: number): boolean =>
   bitOf(hypervisor, sharedInfo(domain) + MASK, port);
 
-/** Marks a port pending, and its vCPU's upcall unless the port is masked or was pending. */
+/**
+ * Marks a port pending, and its vCPU's upcall unless the port is masked or was pending. Domain 0
+ * does its work at once.
+ */
 export const raisePort = (hypervisor: Hypervisor, domain: XenDomain, port: number): void => {
   if (isPending(hypervisor, domain, port)) return;
   const { bytes } = hypervisor.hardware.memory;
   const at = sharedInfo(domain) + PENDING + (port >> 3);
   bytes[at] = (bytes[at] ?? 0) | (1 << (port & 7));
   if (!isMasked(hypervisor, domain, port)) notifyVcpu(hypervisor, domain, port);
+  if (domain.id === 0) hypervisor.dom0?.upcall();
+};
+
+/** Takes the pending ports of a domain, the lowest first: what a guest's upcall handler does. */
+export const takePending = (hypervisor: Hypervisor, domain: XenDomain): number[] => {
+  const { bytes } = hypervisor.hardware.memory;
+  const taken = [...domain.channels.keys()]
+    .filter((port) => isPending(hypervisor, domain, port))
+    .sort((a, b) => a - b);
+  for (const port of taken) clearPending(hypervisor, domain, port);
+  const info = domain.vcpus[0] && vcpuInfoAt(domain.vcpus[0]);
+  if (info !== undefined) {
+    bytes[info + UPCALL_PENDING] = 0;
+    bytes.fill(0, info + PENDING_SELECTOR, info + PENDING_SELECTOR + 8);
+  }
+  return taken;
+};
+
+const clearPending = ({ hardware }: Hypervisor, domain: XenDomain, port: number): void => {
+  const { bytes } = hardware.memory;
+  const at = sharedInfo(domain) + PENDING + (port >> 3);
+  bytes[at] = (bytes[at] ?? 0) & ~(1 << (port & 7));
 };
 
 /** EVTCHNOP_unmask: clears the mask; an event that waited for it is notified now. */
@@ -128,9 +155,7 @@ export const raiseVirq = (hypervisor: Hypervisor, vcpu: XenVcpu, virq: number): 
 export const closePort = (hypervisor: Hypervisor, domain: XenDomain, port: number): void => {
   const channel = domain.channels.get(port);
   domain.channels.delete(port);
-  const { bytes } = hypervisor.hardware.memory;
-  const at = sharedInfo(domain) + PENDING + (port >> 3);
-  bytes[at] = (bytes[at] ?? 0) & ~(1 << (port & 7));
+  clearPending(hypervisor, domain, port);
   if (channel?.state !== 'interdomain') return;
   const remote = hypervisor.domains.get(channel.remoteDomain);
   const other = remote?.channels.get(channel.remotePort);
@@ -148,6 +173,21 @@ export const openChannel = (domain: XenDomain, channel: Channel): number | undef
   const port = freePort(domain);
   if (port !== undefined) domain.channels.set(port, channel);
   return port;
+};
+
+/** Connects two domains: a port of each, as the toolstack does for the rings. */
+export const connectPorts = (
+  near: XenDomain,
+  nearPort: number,
+  far: XenDomain,
+  farPort: number,
+): void => {
+  const set = (domain: XenDomain, port: number, other: XenDomain, remotePort: number): void => {
+    const vcpu = domain.channels.get(port)?.vcpu ?? 0;
+    domain.channels.set(port, { state: 'interdomain', remoteDomain: other.id, remotePort, vcpu });
+  };
+  set(near, nearPort, far, farPort);
+  set(far, farPort, near, nearPort);
 };
 
 export const noteChannel = (

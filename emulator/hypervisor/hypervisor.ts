@@ -43,7 +43,15 @@ export interface SavedPart {
   restore(saved: SavedValue): void;
 }
 
+/** What the hypervisor wants of domain 0, which is no guest code. */
+export interface Dom0 {
+  /** Events wait for it. */
+  upcall(): void;
+}
+
 export interface Hypervisor {
+  /** The domain that serves the others; undefined before it is there. */
+  dom0?: Dom0;
   readonly hardware: Hardware;
   /** Components by name; who adds one needs no other place for its state. */
   readonly parts: Map<string, SavedPart>;

@@ -11,7 +11,17 @@ import {
   eventChannelBindVcpu,
   eventChannelBindVirq,
 } from './event-channel-bind.ts';
-import { eventChannelClose, eventChannelStatus, eventChannelUnmask } from './event-channel-port.ts';
+import {
+  eventChannelExpandArray,
+  eventChannelInitControl,
+  eventChannelSetPriority,
+} from './event-channel-fifo.ts';
+import {
+  eventChannelClose,
+  eventChannelReset,
+  eventChannelStatus,
+  eventChannelUnmask,
+} from './event-channel-port.ts';
 import { eventChannelSend } from './event-channel-send.ts';
 import { hvmGetParam, hvmSetParam, hvmSetUpcallVector } from './hvm-op.ts';
 import type { Hypercall } from './hypercall.ts';
@@ -74,7 +84,11 @@ export const HYPERCALLS: readonly Hypercall[] = [
   eventChannelBindVcpu,
   eventChannelBindVirq,
   eventChannelClose,
+  eventChannelExpandArray,
+  eventChannelInitControl,
+  eventChannelReset,
   eventChannelSend,
+  eventChannelSetPriority,
   eventChannelStatus,
   eventChannelUnmask,
   fpuTaskswitch,

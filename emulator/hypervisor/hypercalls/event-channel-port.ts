@@ -58,3 +58,21 @@ export const eventChannelStatus = defineHypercall({
     return 0;
   },
 });
+
+/** Closes every port of the domain. */
+export const eventChannelReset = defineHypercall({
+  ...common,
+  name: 'EVTCHNOP_reset',
+  command: 10,
+  title: 'Close all ports',
+  argument: { dom: 'u16' },
+  handle({ hypervisor, vcpu }, { dom }) {
+    const domain = ownDomain(hypervisor, vcpu, dom);
+    if (typeof domain === 'string') return domain;
+    for (const port of [...domain.channels.keys()]) {
+      closePort(hypervisor, domain, port);
+      noteChannel(hypervisor, vcpu, port, 'close');
+    }
+    return 0;
+  },
+});

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { readWord, type SharedPage, writeWord } from '../shared-page.ts';
 import { decodeMessage, encodeMessage, MESSAGE_TYPES, type Message } from './messages.ts';
 import { makeNode, setPermissions } from './nodes.ts';
-import { openRing, readWord, type SharedPage, serveRing, writeWord } from './ring.ts';
+import { openRing, serveRing } from './ring.ts';
 import { createXenstore } from './xenstore.ts';
 
 const createPage = (): SharedPage => {

@@ -3,24 +3,20 @@
  * Messages go through in pieces as there is room.
  * Source: Xen public/io/xs_wire.h, struct xenstore_domain_interface.
  */
-import type { Connection } from './connection.ts';
-import { resetConnection } from './connection.ts';
+import {
+  filledBytes,
+  putBytes,
+  type Ring,
+  type SharedPage,
+  takeBytes,
+  writeWord,
+} from '../shared-page.ts';
+import { type Connection, resetConnection } from './connection.ts';
 import { decodeMessage, HEADER_BYTES, PAYLOAD_MAXIMUM, payloadLengthOf } from './messages.ts';
 import type { Xenstore } from './xenstore.ts';
 
-/** A page of guest memory. Writes go through `write`, so that the machine hears of them. */
-export interface SharedPage {
-  readonly bytes: Uint8Array;
-  write(offset: number, bytes: Uint8Array): void;
-}
-
-const RING_BYTES = 1024;
-const REQUESTS = 0;
-const RESPONSES = 0x400;
-const REQUEST_CONSUMER = 0x800;
-const REQUEST_PRODUCER = 0x804;
-const RESPONSE_CONSUMER = 0x808;
-const RESPONSE_PRODUCER = 0x80c;
+const REQUESTS: Ring = { offset: 0, lengthBytes: 1024, consumer: 0x800, producer: 0x804 };
+const RESPONSES: Ring = { offset: 0x400, lengthBytes: 1024, consumer: 0x808, producer: 0x80c };
 const SERVER_FEATURES = 0x810;
 const CONNECTION = 0x814;
 const ERROR = 0x818;
@@ -30,15 +26,6 @@ const ERROR_RING_INDEX = 2;
 const ERROR_PROTOCOL = 3;
 /** Replies that may wait before no more requests are read. */
 const OUTSTANDING = 20;
-
-export const readWord = ({ bytes }: SharedPage, offset: number): number =>
-  new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);
-
-export const writeWord = (page: SharedPage, offset: number, value: number): void => {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, true);
-  page.write(offset, bytes);
-};
 
 /** Says what the daemon can do; the ring is as the domain builder left it, empty. */
 export const openRing = (page: SharedPage): void => {
@@ -55,21 +42,27 @@ export const serveRing = (
   let isChanged = false;
   for (;;) {
     if (connection.isIgnored) return isChanged;
-    const moved = flush(connection, page) + receive(connection, page);
-    const problem = moved < 0 ? ERROR_RING_INDEX : handle(xenstore, connection);
+    const sent = flush(connection, page);
+    const received = receive(connection, page);
+    const isBroken = sent === undefined || received === undefined;
+    const problem = isBroken ? ERROR_RING_INDEX : handle(xenstore, connection);
     if (problem !== undefined) {
       connection.isIgnored = true;
       resetConnection(connection);
       writeWord(page, ERROR, problem);
       return isChanged;
     }
-    if (moved === 0 && !mayHandle(connection)) return isChanged;
-    isChanged ||= moved > 0;
+    const isMoved = sent !== 0 || received !== 0;
+    if (!isMoved && !mayHandle(connection) && !mayFlush(connection, page)) return isChanged;
+    isChanged ||= isMoved;
   }
 };
 
 const mayHandle = (connection: Connection): boolean =>
   !isBusy(connection) && isWhole(connection.input);
+
+const mayFlush = ({ output }: Connection, page: SharedPage): boolean =>
+  output.length > 0 && filledBytes(page, RESPONSES) !== RESPONSES.lengthBytes;
 
 const isBusy = ({ output }: Connection): boolean =>
   output.reduce((sum, { isEvent }) => sum + (isEvent ? 0 : 1), 0) >= OUTSTANDING;
@@ -88,55 +81,32 @@ const handle = (xenstore: Xenstore, connection: Connection): number | undefined 
   return undefined;
 };
 
-/** Far below what any number of bytes makes up for. */
-const BROKEN = -0x1_0000;
-
-const distance = (page: SharedPage, producer: number, consumer: number): number => {
-  const filled = (readWord(page, producer) - readWord(page, consumer)) >>> 0;
-  return filled > RING_BYTES ? BROKEN : filled;
-};
-
-/** Takes bytes of requests, no more than the message needs; how many, or BROKEN. */
-const receive = (connection: Connection, page: SharedPage): number => {
-  const filled = distance(page, REQUEST_PRODUCER, REQUEST_CONSUMER);
-  if (filled <= 0 || isWhole(connection.input)) return Math.min(filled, 0);
-  if (isBusy(connection)) return 0;
+/** Takes bytes of requests, no more than the message needs; how many, undefined if the ring is broken. */
+const receive = (connection: Connection, page: SharedPage): number | undefined => {
+  const filled = filledBytes(page, REQUESTS);
+  if (filled === undefined || isWhole(connection.input) || isBusy(connection)) {
+    return filled === undefined ? undefined : 0;
+  }
   const { input } = connection;
   const wanted = HEADER_BYTES + (payloadLengthOf(input) ?? 0) - input.length;
-  if (wanted > PAYLOAD_MAXIMUM + HEADER_BYTES) return 0;
-  const count = Math.min(filled, wanted);
-  const consumer = readWord(page, REQUEST_CONSUMER);
-  const taken = new Uint8Array(input.length + count);
-  taken.set(input);
-  for (let at = 0; at < count; at += 1) {
-    taken[input.length + at] = page.bytes[REQUESTS + ((consumer + at) % RING_BYTES)] ?? 0;
-  }
-  connection.input = taken;
-  writeWord(page, REQUEST_CONSUMER, (consumer + count) >>> 0);
-  return count;
+  const bytes = takeBytes(page, REQUESTS, wanted);
+  const joined = new Uint8Array(input.length + bytes.length);
+  joined.set(input);
+  joined.set(bytes, input.length);
+  connection.input = joined;
+  return bytes.length;
 };
 
-/** Sends what there is room for; how many bytes, or BROKEN. */
-const flush = ({ output }: Connection, page: SharedPage): number => {
-  const filled = distance(page, RESPONSE_PRODUCER, RESPONSE_CONSUMER);
-  if (filled < 0) return filled;
-  let room = RING_BYTES - filled;
+/** Sends what there is room for; how many bytes, undefined if the ring is broken. */
+const flush = ({ output }: Connection, page: SharedPage): number | undefined => {
+  if (filledBytes(page, RESPONSES) === undefined) return undefined;
   let moved = 0;
-  for (let first = output[0]; first !== undefined && room > 0; first = output[0]) {
-    const count = Math.min(room, first.bytes.length - first.sent);
-    const producer = readWord(page, RESPONSE_PRODUCER);
-    for (let at = 0; at < count; ) {
-      const start = (producer + at) % RING_BYTES;
-      const piece = Math.min(count - at, RING_BYTES - start);
-      const from = first.sent + at;
-      page.write(RESPONSES + start, first.bytes.subarray(from, from + piece));
-      at += piece;
-    }
-    writeWord(page, RESPONSE_PRODUCER, (producer + count) >>> 0);
+  for (let first = output[0]; first !== undefined; first = output[0]) {
+    const count = putBytes(page, RESPONSES, first.bytes.subarray(first.sent));
     first.sent += count;
-    room -= count;
     moved += count;
-    if (first.sent === first.bytes.length) output.shift();
+    if (first.sent < first.bytes.length) break;
+    output.shift();
   }
   return moved;
 };
