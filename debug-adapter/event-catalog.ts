@@ -126,6 +126,34 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     ],
   },
   {
+    name: 'grant',
+    label: 'Grants',
+    description: 'A page of another domain is mapped or unmapped, or goes to another domain.',
+    events: [
+      entry('grant:map', 'Map', 'A granted page is mapped.'),
+      entry('grant:unmap', 'Unmap', 'A mapping of a granted page ends.'),
+      entry('grant:transfer', 'Transfer', 'A page goes to another domain for good.'),
+    ],
+  },
+  {
+    name: 'xenstore',
+    label: 'XenStore',
+    description: 'A domain asks xenstore for something; stops when the answer is on its way.',
+    filterHint: 'write',
+    events: [
+      'read',
+      'write',
+      'directory',
+      'mkdir',
+      'rm',
+      'watch',
+      'transactionStart',
+      'transactionEnd',
+    ].map((request) =>
+      entry(`xenstore:${request.toLowerCase()}`, request, `A request of type ${request}.`),
+    ),
+  },
+  {
     name: 'p2m-change',
     label: 'P2M changes',
     description: 'A guest frame gets another machine frame or another type.',

@@ -26,6 +26,8 @@ const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
       'exception',
       'interrupt',
       'event-channel',
+      'grant',
+      'xenstore',
       'context-switch',
       'domain',
       'console',

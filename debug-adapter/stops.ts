@@ -1,7 +1,7 @@
 /**
  * Why the machine stopped, in the words of the SDM and of Xen.
  */
-import type { AccessEvent, MachineEvent, StopReason } from '../emulator/index.ts';
+import type { AccessEvent, GrantEvent, MachineEvent, StopReason } from '../emulator/index.ts';
 import { exceptionOf } from '../isa/index.ts';
 import type { Carrier } from './breakpoints/request.ts';
 import { hex } from './numbers.ts';
@@ -121,6 +121,10 @@ export const titleOf = (event: MachineEvent): string => {
       return `Interrupt ${hex(event.vector)}`;
     case 'event-channel':
       return `Event channel ${event.action}: port ${event.port}`;
+    case 'grant':
+      return `Grant ${event.action}: reference ${event.reference} of domain ${event.other}`;
+    case 'xenstore':
+      return `XenStore ${event.request}: ${event.path}`;
     case 'context-switch':
       return `Context switch on pCPU ${event.pcpu}`;
     case 'memory-access':
@@ -177,6 +181,14 @@ export const explainEvent = (event: MachineEvent): string[] => {
           : `The guest takes gfn ${hex(event.gfn)}; it gets mfn ${hex(event.mfn)}.`,
         where,
       ];
+    case 'grant':
+      return [explainGrant(event), where];
+    case 'xenstore':
+      return [
+        `Request ${event.request} of ${event.path === '' ? 'no path' : event.path}${event.value === '' ? '' : `, ${JSON.stringify(event.value)}`}.`,
+        `Answer: ${JSON.stringify(event.answer)}.`,
+        where,
+      ];
     case 'exception': {
       const known = exceptionOf(event.vector);
       const error = event.errorCode;
@@ -209,6 +221,14 @@ export const explainEvent = (event: MachineEvent): string[] => {
     default:
       return [`${titleOf(event)}.`, where];
   }
+};
+
+const explainGrant = ({ action, other, reference, mfn, domain }: GrantEvent): string => {
+  const grant = `reference ${reference} in the grant table of domain ${other}`;
+  if (action === 'transfer') {
+    return `Domain ${domain} gives mfn ${hex(mfn)} to domain ${other}, by ${grant}.`;
+  }
+  return `Domain ${domain} ${action}s mfn ${hex(mfn)} of domain ${other}, by ${grant}.`;
 };
 
 const originOf = ({ by, rip }: AccessEvent): string =>

@@ -136,7 +136,7 @@ test('xl shows domains, pauses them, and refuses what is not there', () => {
 
   expect(machine.xl('pause hello').ok).toBe(true);
   expect(machine.run(1000)).toEqual({ why: 'idle' });
-  expect(machine.xl('xl list').text.split('\n')[1]).toMatch(/^hello +1 +4 +1 +--p--- +0\.0$/);
+  expect(machine.xl('xl list').text.split('\n')[2]).toMatch(/^hello +1 +4 +1 +--p--- +0\.0$/);
   expect(machine.xl('unpause 9')).toEqual({
     ok: false,
     text: '9 is an invalid domain identifier\n',

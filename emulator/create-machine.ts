@@ -7,6 +7,8 @@ import { createBreakpointTable, type OwnedBreakpointTable } from './breakpoints/
 import { EventStream } from './events.ts';
 import { buildDomain } from './hypervisor/build-domain.ts';
 import { createHypervisor } from './hypervisor/create-hypervisor.ts';
+import { DOM0_BYTES } from './hypervisor/dom0/create-dom0.ts';
+import { createDom0 } from './hypervisor/dom0/dom0.ts';
 import type { XenVcpu } from './hypervisor/domain.ts';
 import { walkGuest } from './hypervisor/guest-walk.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
@@ -55,6 +57,7 @@ export const createMachineOn = (factory: HardwareFactory, config: MachineConfig)
   const hypervisor = createHypervisor(hardware, events, config.console);
   hardware.setQuickExit?.(quickExitOf(hypervisor));
   const msrBitmap = createMsrBitmap(hardware, hypervisor.frames);
+  createDom0(hypervisor);
   for (const [index, domain] of config.domains.entries()) {
     buildDomain(hypervisor, index + 1, domain, msrBitmap);
   }
@@ -68,7 +71,7 @@ const ramBytesOf = ({ memoryBytes, domains }: MachineConfig): number => {
       sum +
       Math.ceil((domain.maximumMemoryBytes ?? domain.memoryBytes) / LARGE_PAGE) * LARGE_PAGE +
       LARGE_PAGE,
-    OVERHEAD,
+    OVERHEAD + DOM0_BYTES,
   );
   const hasM2p = domains.some(({ type }) => type === 'pv');
   return memoryBytes ?? needed + (hasM2p ? m2pBytesOf(needed) : 0);
@@ -84,6 +87,7 @@ class RunningMachine implements Machine {
   readonly events: EventStream;
   readonly breakpoints: OwnedBreakpointTable;
   readonly domains: Machine['domains'];
+  readonly dom0: Machine['dom0'];
   readonly #hypervisor: Hypervisor;
   readonly #sliceNs: number;
   readonly #scheduler;
@@ -116,8 +120,10 @@ class RunningMachine implements Machine {
         this.#setWatches();
       },
     );
-    const domains = [...hypervisor.domains.values()];
+    const domains = [...hypervisor.domains.values()].filter(({ id }) => id !== 0);
     this.domains = domains.map((domain) => viewDomain(hypervisor, domain));
+    const dom0 = hypervisor.dom0?.domain;
+    this.dom0 = dom0 && viewDomain(hypervisor, dom0);
     const first = domains[0]?.vcpus[0];
     if (first === undefined) throw new MachineConfigError('The machine has no vCPU.');
     this.#last = first;
@@ -213,6 +219,18 @@ class RunningMachine implements Machine {
     this.#setWatches();
     return result;
   };
+  sendConsole: Machine['sendConsole'] = (domain, text) => {
+    const { dom0, domains } = this.#hypervisor;
+    const target = domains.get(domain);
+    const isTyped = target !== undefined && dom0?.type(target, new TextEncoder().encode(text));
+    return isTyped === true ? undefined : `Domain ${domain} has no console that could be typed on.`;
+  };
+  readsConsole: Machine['readsConsole'] = (domain) => {
+    const { dom0, domains } = this.#hypervisor;
+    const target = domains.get(domain);
+    return target !== undefined && dom0?.usesConsole(target) === true;
+  };
+  xenstore: Machine['xenstore'] = (path) => this.#hypervisor.dom0?.xenstore.view.get(path);
   stateHash: Machine['stateHash'] = () => hashState(this.#hypervisor);
 
   walk: Machine['walk'] = (domain, vcpu, address) => {

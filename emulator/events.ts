@@ -100,6 +100,28 @@ export interface EventChannelEvent extends EventBase {
   readonly port: number;
   readonly action: 'send' | 'bind' | 'close' | 'upcall';
 }
+/** A page of another domain is mapped or unmapped by its grant, or goes to another domain. */
+export interface GrantEvent extends EventBase {
+  readonly kind: 'grant';
+  readonly action: 'map' | 'unmap' | 'transfer';
+  /** The domain that grants, or gets the page. */
+  readonly other: number;
+  /** In the grant table of that domain. */
+  readonly reference: number;
+  readonly mfn: Mfn;
+}
+/** A domain asks the xenstore daemon for something. */
+export interface XenstoreEvent extends EventBase {
+  readonly kind: 'xenstore';
+  /** "read", "write", "watch", as the message type is called. */
+  readonly request: string;
+  /** The payload's first text. */
+  readonly path: string;
+  /** The rest of the payload. */
+  readonly value: string;
+  /** "OK", a value, or an error's name. */
+  readonly answer: string;
+}
 export interface ContextSwitchEvent extends EventBase {
   readonly kind: 'context-switch';
   readonly pcpu: number;
@@ -179,6 +201,8 @@ export type MachineEvent =
   | ExceptionEvent
   | InterruptEvent
   | EventChannelEvent
+  | GrantEvent
+  | XenstoreEvent
   | ContextSwitchEvent
   | PageTableUpdateEvent
   | PageTablePinEvent

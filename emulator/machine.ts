@@ -311,7 +311,10 @@ export interface ProgramLine {
 export interface Machine {
   readonly events: EventStream;
   readonly breakpoints: BreakpointTable;
+  /** The guests, in the order of the configuration. */
   readonly domains: readonly Domain[];
+  /** Domain 0, which serves them: it runs no guest code. */
+  readonly dom0: Domain | undefined;
   /** Instructions retired by all vCPUs. */
   readonly retired: number;
   readonly timeNs: number;
@@ -338,11 +341,23 @@ export interface Machine {
   program(domain: number): ProgramView;
   /** Runs a toolstack command, 'list', 'mem-set 1 32'; the text it prints. */
   xl(command: string): XlResult;
+  /** Types text on a domain's console. An error sentence, or undefined. */
+  sendConsole(domain: number, text: string): string | undefined;
+  /** Whether a domain has used the ring of its console: what is typed may wake it. */
+  readsConsole(domain: number): boolean;
+  /** A node of xenstore by its absolute path. */
+  xenstore(path: string): XenstoreNodeView | undefined;
   /** The whole machine, a pending exit finished; `restore` takes it on a machine of the same configuration. */
   save(): Uint8Array;
   restore(snapshot: Uint8Array): void;
   /** A hash of everything that a guest can ever see, as 16 hexadecimal digits. */
   stateHash(): string;
+}
+
+export interface XenstoreNodeView {
+  readonly value: string;
+  readonly children: readonly string[];
+  readonly permissions: readonly { readonly domain: number; readonly access: string }[];
 }
 
 export interface XlResult {

@@ -25,7 +25,7 @@ const FOLDERS: readonly (readonly [string, string, readonly string[]])[] = [
   [
     'emulator/hypervisor/hypercalls',
     'emulator/hypervisor/hypercalls/catalog.ts',
-    ['hypercall.ts', 'dispatch.ts', 'memory-reservation.ts'],
+    ['hypercall.ts', 'dispatch.ts', 'memory-reservation.ts', 'grant-operation.ts'],
   ],
   ['emulator/hypervisor/exits', 'emulator/hypervisor/exits/catalog.ts', ['exit.ts', 'explain.ts']],
   ['emulator/hypervisor/schedulers', 'emulator/hypervisor/schedulers/catalog.ts', ['scheduler.ts']],

@@ -43,6 +43,10 @@ const namesOf = (event: MachineEvent): string[] => {
       return [event.name, `#${event.name}`];
     case 'event-channel':
       return [event.action];
+    case 'grant':
+      return [event.action];
+    case 'xenstore':
+      return [event.request, event.path];
     case 'domain':
       return [event.state];
     case 'p2m-change':
@@ -71,6 +75,8 @@ const numberOf = (event: MachineEvent): number | undefined => {
       return event.vector;
     case 'event-channel':
       return event.port;
+    case 'grant':
+      return event.reference;
     default:
       return undefined;
   }

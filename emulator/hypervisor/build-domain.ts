@@ -8,6 +8,7 @@ import { type Gfn, type Maddr, type Mfn, maddrOf } from '../memory/addresses.ts'
 import { hostAddressOf } from '../memory/machine-memory.ts';
 import type { XenDomain, XenVcpu } from './domain.ts';
 import { FRAMES_PER_LARGE_PAGE, type Frames, OWNER_HYPERVISOR } from './frames.ts';
+import { createGrantTable } from './grants/grant-table.ts';
 import { type Hypervisor, writeGpa } from './hypervisor.ts';
 import { createP2m } from './p2m.ts';
 import { checkPvProgram, fillPvDomain, preparePvVcpu } from './pv/build-pv-domain.ts';
@@ -22,7 +23,9 @@ const DEFAULT_LOAD_ADDRESS = 0x10_0000;
 export const MAXIMUM_VCPUS = 32;
 /** HVM_PARAM_ numbers, Xen public/hvm/params.h. */
 const STORE_PFN = 1;
+const STORE_EVTCHN = 2;
 const CONSOLE_PFN = 17;
+const CONSOLE_EVTCHN = 18;
 
 /** Builds a domain and adds it to the hypervisor's; throws MachineConfigError. */
 export const buildDomain = (
@@ -55,9 +58,9 @@ const buildPvh = (
   domain.labels.set(XENSTORE_GFN, 'xenstore ring');
   domain.labels.set(CONSOLE_GFN, 'console ring');
   mapRam(hypervisor, domain, domain.pages);
-  for (const gfn of [XENSTORE_GFN, CONSOLE_GFN]) {
-    p2m.set(gfn as Gfn, 'special', hypervisorFrame(hypervisor));
-  }
+  const rings = { store: hypervisorFrame(hypervisor), console: hypervisorFrame(hypervisor) };
+  p2m.set(XENSTORE_GFN as Gfn, 'special', rings.store);
+  p2m.set(CONSOLE_GFN as Gfn, 'special', rings.console);
   for (const { address, bytes } of pieces) writeGpa(hypervisor, domain, address, bytes);
   hypervisor.domains.set(id, domain);
   for (let index = 0; index < (config.vcpus ?? 1); index += 1) {
@@ -68,6 +71,12 @@ const buildPvh = (
     hardware.load(vcpu);
     setUpVcpu(hardware, vcpu, msrBitmap, entry, startInfo);
   }
+  const ports = hypervisor.dom0?.openPorts(domain);
+  if (ports === undefined) return domain;
+  domain.params.set(STORE_EVTCHN, BigInt(ports.store));
+  domain.params.set(CONSOLE_EVTCHN, BigInt(ports.console));
+  const places = { ...rings, storeFrame: XENSTORE_GFN, consoleFrame: CONSOLE_GFN };
+  hypervisor.dom0?.introduce(domain, places, ports);
   return domain;
 };
 
@@ -98,12 +107,17 @@ const buildPv = (
   const first = domain.vcpus[0];
   if (first !== undefined) hardware.load(first);
   hypervisor.parts.set(`pv ${id}`, pvPartOf(domain));
-  fillPvDomain(hypervisor, domain, area, { store: 0, console: 0 });
+  const ports = hypervisor.dom0?.openPorts(domain);
+  const rings = fillPvDomain(hypervisor, domain, area, ports ?? { store: 0, console: 0 });
+  if (ports === undefined) return domain;
+  const { store, console } = rings;
+  const places = { store, storeFrame: store, console, consoleFrame: console };
+  hypervisor.dom0?.introduce(domain, places, ports);
   return domain;
 };
 
 /** A domain without memory and vCPUs. */
-const newDomain = (
+export const newDomain = (
   hypervisor: Hypervisor,
   id: number,
   config: DomainConfig,
@@ -120,6 +134,7 @@ const newDomain = (
     callbackVector: 0,
     params: new Map(),
     channels: new Map(),
+    grants: createGrantTable(),
     state: config.paused === true ? 'paused' : 'running',
     shutdownReason: undefined,
     explanation: undefined,
@@ -200,7 +215,7 @@ const takeRam = (
   return undefined;
 };
 
-const createVcpu = (domain: XenDomain, id: number, vmcs: Maddr | undefined): XenVcpu => ({
+export const createVcpu = (domain: XenDomain, id: number, vmcs: Maddr | undefined): XenVcpu => ({
   id,
   domain,
   vmcs,

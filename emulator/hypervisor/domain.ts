@@ -4,6 +4,7 @@
 import type { LoadedProgram } from '../loader/index.ts';
 import type { DomainConfig, DomainState, DomainType, EndReason } from '../machine.ts';
 import type { Gfn, Maddr, Mfn } from '../memory/addresses.ts';
+import type { GrantTable } from './grants/grant-table.ts';
 import type { P2m } from './p2m.ts';
 import type { PvDomain } from './pv/pv-domain.ts';
 import type { PvVcpu } from './pv/pv-vcpu.ts';
@@ -58,6 +59,7 @@ export interface XenDomain {
   callbackVector: number;
   readonly params: Map<number, bigint>;
   readonly channels: Map<number, Channel>;
+  readonly grants: GrantTable;
   state: DomainState;
   shutdownReason: EndReason | undefined;
   explanation: string | undefined;

@@ -8,6 +8,7 @@ import type { EventStream, MachineEvent } from '../events.ts';
 import type { EndReason } from '../machine.ts';
 import type { Maddr } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
+import type { Dom0Services } from './dom0/services.ts';
 import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
 import type { Frames } from './frames.ts';
 import {
@@ -43,15 +44,9 @@ export interface SavedPart {
   restore(saved: SavedValue): void;
 }
 
-/** What the hypervisor wants of domain 0, which is no guest code. */
-export interface Dom0 {
-  /** Events wait for it. */
-  upcall(): void;
-}
-
 export interface Hypervisor {
   /** The domain that serves the others; undefined before it is there. */
-  dom0?: Dom0;
+  dom0?: Dom0Services;
   readonly hardware: Hardware;
   /** Components by name; who adds one needs no other place for its state. */
   readonly parts: Map<string, SavedPart>;

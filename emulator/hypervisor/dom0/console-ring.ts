@@ -2,14 +2,7 @@
  * The ring of a paravirtual console: what the domain prints, and what is typed to it.
  * Source: Xen public/io/console.h, struct xencons_interface.
  */
-import {
-  filledBytes,
-  putBytes,
-  type Ring,
-  readWord,
-  type SharedPage,
-  takeBytes,
-} from '../shared-page.ts';
+import { putBytes, type Ring, readWord, type SharedPage, takeBytes } from '../shared-page.ts';
 
 const INPUT: Ring = { offset: 0, lengthBytes: 1024, consumer: 0xc00, producer: 0xc04 };
 const OUTPUT: Ring = { offset: 0x400, lengthBytes: 2048, consumer: 0xc08, producer: 0xc0c };
@@ -32,6 +25,3 @@ export const takeInput = (page: SharedPage, limit: number): Uint8Array =>
 /** Whether the domain has ever used the ring. */
 export const isUsed = (page: SharedPage): boolean =>
   [INPUT.consumer, OUTPUT.producer].some((index) => readWord(page, index) !== 0);
-
-/** Bytes that wait to be read by the domain. */
-export const waitingInput = (page: SharedPage): number => filledBytes(page, INPUT) ?? 0;

@@ -23,6 +23,16 @@ import {
   eventChannelUnmask,
 } from './event-channel-port.ts';
 import { eventChannelSend } from './event-channel-send.ts';
+import { grantCopy } from './grant-copy.ts';
+import { grantMap } from './grant-map.ts';
+import { grantQuerySize } from './grant-query-size.ts';
+import { grantSetupTable } from './grant-setup-table.ts';
+import { grantStatusFrames } from './grant-status-frames.ts';
+import { grantSwap } from './grant-swap.ts';
+import { grantTransfer } from './grant-transfer.ts';
+import { grantUnmap } from './grant-unmap.ts';
+import { grantUnmapAndReplace } from './grant-unmap-and-replace.ts';
+import { grantGetVersion, grantSetVersion } from './grant-version.ts';
 import { hvmGetParam, hvmSetParam, hvmSetUpcallVector } from './hvm-op.ts';
 import type { Hypercall } from './hypercall.ts';
 import { memoryAddToPhysmap } from './memory-add-to-physmap.ts';
@@ -93,6 +103,17 @@ export const HYPERCALLS: readonly Hypercall[] = [
   eventChannelUnmask,
   fpuTaskswitch,
   getDebugreg,
+  grantCopy,
+  grantGetVersion,
+  grantMap,
+  grantQuerySize,
+  grantSetVersion,
+  grantSetupTable,
+  grantStatusFrames,
+  grantSwap,
+  grantTransfer,
+  grantUnmap,
+  grantUnmapAndReplace,
   hvmGetParam,
   hvmSetParam,
   hvmSetUpcallVector,

@@ -105,6 +105,7 @@ const perform = (request: HypercallRequest): bigint | Continuation => {
   const isUser = (hypervisor.hardware.slot(vcpu, CPL) & 3n) !== 0n;
   if (isUser && vcpu.domain.type !== 'pv') return resultValue('EPERM');
   if (definition === undefined) return resultValue('ENOSYS');
+  if (definition.isList === true) return resultValue(definition.handle(context, fields));
   if (fault) return resultValue(definition.onFault?.(context) ?? 'EFAULT');
   const before = { ...fields };
   const result = definition.handle(context, fields);

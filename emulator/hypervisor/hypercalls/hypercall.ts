@@ -11,6 +11,7 @@ export const ERRORS = {
   ENOENT: 2,
   ESRCH: 3,
   ENXIO: 6,
+  EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
   EFAULT: 14,
@@ -19,13 +20,17 @@ export const ERRORS = {
   ENODEV: 19,
   EINVAL: 22,
   ENOSPC: 28,
+  ERANGE: 34,
   ENOSYS: 38,
   EOPNOTSUPP: 95,
 } as const;
 export type ErrorName = keyof typeof ERRORS;
 
-/** `ulong` and `handle` have the size of the caller's words; fields are aligned to their size. */
-export type FieldType = 'u8' | 'u16' | 'u32' | 'u64' | 'ulong' | 'handle';
+/**
+ * `ulong` and `handle` have the size of the caller's words; fields are aligned to their size. `align`
+ * is no field: it ends an inner structure of words.
+ */
+export type FieldType = 'u8' | 'u16' | 'u32' | 'u64' | 'ulong' | 'handle' | 'align';
 export type Layout = Readonly<Record<string, FieldType>>;
 
 export interface HypercallContext {
@@ -61,6 +66,11 @@ export interface Hypercall {
   readonly title: string;
   readonly source: string;
   readonly argument?: Layout;
+  /**
+   * How many structures follow each other is in the third argument. The handler reads and writes
+   * them itself; the first is decoded for those who look.
+   */
+  readonly isList?: true;
   /** Which argument points to the structure; default 1, the second. */
   readonly argumentIndex?: number;
   /** What it returns if the structure is not readable; absent: EFAULT. */
@@ -80,7 +90,7 @@ export const defineHypercall = <const L extends Layout = Readonly<Record<never, 
 ): Hypercall => definition as Hypercall;
 
 const sizeOf = (type: FieldType, wordBytes: 4 | 8): number =>
-  ({ u8: 1, u16: 2, u32: 4, u64: 8, ulong: wordBytes, handle: wordBytes })[type];
+  ({ u8: 1, u16: 2, u32: 4, u64: 8, ulong: wordBytes, handle: wordBytes, align: wordBytes })[type];
 
 interface PlacedField {
   readonly name: string;
@@ -99,6 +109,7 @@ export const placeFields = (
   for (const [name, type] of Object.entries(layout)) {
     const bytes = sizeOf(type, wordBytes);
     at = Math.ceil(at / bytes) * bytes;
+    if (type === 'align') continue;
     alignment = Math.max(alignment, bytes);
     fields.push({ name, offset: at, bytes });
     at += bytes;

@@ -1,73 +1,13 @@
 import { expect, test } from 'vitest';
-import { registerSlot } from '../../cpu/state.ts';
-import { EventStream } from '../../events.ts';
 import type { Gfn } from '../../memory/addresses.ts';
-import { createMachineMemory } from '../../memory/machine-memory.ts';
-import { buildDomain } from '../build-domain.ts';
-import { createHypervisor } from '../create-hypervisor.ts';
-import type { XenDomain } from '../domain.ts';
 import { isPending, raiseVirq, VIRQ_TIMER } from '../event-channels.ts';
-import { copyFromGuest, copyToGuest, type Hypervisor } from '../hypervisor.ts';
-import { createMsrBitmap } from '../vcpu-setup.ts';
-import { createVmxHardware } from '../vmx-hardware.ts';
+import { copyToGuest } from '../hypervisor.ts';
+import { ARGUMENT, buildHypervisor, call, field } from '../test-hypervisor.ts';
 import { HYPERCALLS } from './catalog.ts';
-import { decodeHypercall, performHypercall } from './dispatch.ts';
-import { readNumber, writeNumber } from './hypercall.ts';
 
-const ARGUMENT = 0x2000;
 const LIST = 0x3000;
 
-const build = (count = 1) => {
-  const memory = createMachineMemory(24 << 20);
-  const hardware = createVmxHardware(memory, {
-    enter: () => undefined,
-    run: () => 'budget',
-    step: () => 'budget',
-    retired: 0,
-    setTsc: () => {},
-    invalidateTranslations: () => {},
-    noteWrite: () => {},
-    setBreakpoints: () => {},
-    windowChanged: () => {},
-  });
-  const hypervisor = createHypervisor(hardware, new EventStream());
-  hypervisor.nowNs = 1000;
-  const bitmap = createMsrBitmap(hardware, hypervisor.frames);
-  const config = { name: 'test', program: new Uint8Array(16), memoryBytes: 4 << 20 };
-  const domains = Array.from({ length: count }, (_, index) =>
-    buildDomain(hypervisor, index + 1, { ...config, name: `test${index}` }, bitmap),
-  );
-  return { hypervisor, domains };
-};
-
-/** Calls by the 32-bit convention, with a structure of [offset, bytes, value] as second argument. */
-const call = (
-  hypervisor: Hypervisor,
-  domain: XenDomain | undefined,
-  number: number,
-  args: readonly number[],
-  structure: readonly (readonly [number, number, number])[] = [],
-): number => {
-  const vcpu = domain?.vcpus[0];
-  if (vcpu === undefined) throw new Error('no such domain');
-  const { hardware } = hypervisor;
-  if (hardware.loaded !== vcpu) hardware.load(vcpu);
-  const bytes = new Uint8Array(64);
-  for (const [offset, size, value] of structure) writeNumber(bytes, offset, size, BigInt(value));
-  copyToGuest(hypervisor, vcpu, BigInt(ARGUMENT), bytes);
-  hardware.setSlot(vcpu, registerSlot(0), BigInt(number));
-  [3, 1, 2, 6, 7].forEach((register, index) => {
-    hardware.setSlot(vcpu, registerSlot(register), BigInt(args[index] ?? 0));
-  });
-  return Number(BigInt.asIntN(64, performHypercall(decodeHypercall(hypervisor, vcpu)) ?? 0n));
-};
-
-/** A 32-bit field of the structure, after the call. */
-const field = (hypervisor: Hypervisor, domain: XenDomain | undefined, offset: number): number => {
-  const vcpu = domain?.vcpus[0];
-  const bytes = vcpu && copyFromGuest(hypervisor, vcpu, BigInt(ARGUMENT + offset), 4);
-  return Number(readNumber(bytes ?? new Uint8Array(4), 0, 4));
-};
+const build = (count = 1) => buildHypervisor(count, { withDom0: false });
 
 test('names and numbers of the catalog are unique', () => {
   const keys = HYPERCALLS.map(({ number, command }) => `${number}.${command}`);

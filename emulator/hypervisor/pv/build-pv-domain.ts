@@ -80,13 +80,16 @@ export interface PvPorts {
   readonly console: number;
 }
 
-/** Fills the memory of a PV domain and starts its first vCPU; frames are allocated here. */
+/**
+ * Fills the memory of a PV domain and starts its first vCPU; frames are allocated here. Gives those of
+ * the rings.
+ */
 export const fillPvDomain = (
   hypervisor: Hypervisor,
   domain: XenDomain,
   area: PerDomainArea,
   ports: PvPorts,
-): void => {
+): { readonly store: Mfn; readonly console: Mfn } => {
   const { config, program } = domain;
   const { pv, layout } = checkPvProgram(config, program);
   const paging = directPagingOf(hypervisor);
@@ -163,6 +166,7 @@ export const fillPvDomain = (
   });
   const first = domain.vcpus[0];
   if (first !== undefined) startFirst(hypervisor, first, pv, layout, frameOf);
+  return { store: frameOf(layout.xenstore), console: frameOf(layout.console) };
 };
 
 const allocate = ({ frames, hardware }: Hypervisor, domain: XenDomain): Mfn[] => {

@@ -14,7 +14,13 @@ import {
   type SavedConnection,
   saveConnection,
 } from './connection.ts';
-import { MESSAGE_TYPES, type Message, PAYLOAD_MAXIMUM, type XenstoreError } from './messages.ts';
+import {
+  MESSAGE_TYPES,
+  type Message,
+  PAYLOAD_MAXIMUM,
+  typeNameOf,
+  type XenstoreError,
+} from './messages.ts';
 import type { Client } from './nodes.ts';
 import { INTRODUCE_DOMAIN, RELEASE_DOMAIN } from './paths.ts';
 import { isPrivileged } from './permissions.ts';
@@ -31,6 +37,16 @@ export interface SavedXenstore {
   readonly changes: readonly (readonly [domain: number, id: number, changes: readonly Change[]])[];
 }
 
+export type RequestObserver = (
+  domain: number,
+  request: {
+    readonly request: string;
+    readonly path: string;
+    readonly value: string;
+    readonly answer: string;
+  },
+) => void;
+
 export interface Xenstore {
   readonly view: StoreView;
   readonly connections: ReadonlyMap<number, Connection>;
@@ -40,7 +56,9 @@ export interface Xenstore {
   release(domain: number): void;
   /** Answers a message; the reply is in the connection's output. */
   process(connection: Connection, message: Message): void;
-  /** Runs a change as domain 0, and fires watches. */
+  /** Is told of every request, with its answer. */
+  observe(observer: RequestObserver): void;
+  /** Runs a change as domain 0, in a transaction, and fires watches when it is done. */
   asTools<T>(use: (client: Client) => T): T;
   save(): SavedXenstore;
   restore(saved: SavedXenstore): void;
@@ -52,6 +70,8 @@ export const createXenstore = (): Xenstore => {
   /** What unfinished transactions have changed. */
   let changes = new WeakMap<StoreTransaction, Change[]>();
 
+  let observer: RequestObserver | undefined;
+
   const fire = (fired: readonly Change[]): void => {
     for (const change of fired) {
       for (const connection of connections.values()) {
@@ -61,6 +81,11 @@ export const createXenstore = (): Xenstore => {
         }
       }
     }
+  };
+  const takeChanges = (transaction: StoreTransaction): readonly Change[] => {
+    const own = changes.get(transaction) ?? [];
+    changes.delete(transaction);
+    return own;
   };
   /** A deletion is told of while the node is known; in a transaction, when that is done. */
   const clientOf = (domain: number, transaction: StoreTransaction | undefined): Client => ({
@@ -91,11 +116,7 @@ export const createXenstore = (): Xenstore => {
       transaction: view && named !== undefined ? { id: named, view } : undefined,
       payload,
       isIntroduced: (other) => connections.has(other) || other === 0,
-      takeChanges(transaction) {
-        const own = changes.get(transaction) ?? [];
-        changes.delete(transaction);
-        return own;
-      },
+      takeChanges,
       fire,
     });
   };
@@ -124,8 +145,22 @@ export const createXenstore = (): Xenstore => {
         payload: payload.length > PAYLOAD_MAXIMUM ? errorPayload('E2BIG') : payload,
       });
       if (!isFailed && message.type === MESSAGE_TYPES.watch) fireNewWatch(connection);
+      if (observer === undefined) return;
+      const [path = '', ...rest] = message.payload.split('\0');
+      const request = typeNameOf(message.type) ?? `${message.type}`;
+      const value = rest.join(' ').trim();
+      observer(connection.domain, { request, path, value, answer: readable(payload) });
     },
-    asTools: (use) => use(clientOf(0, undefined)),
+    observe(next) {
+      observer = next;
+    },
+    asTools(use) {
+      const transaction = store.begin();
+      const result = use(clientOf(0, transaction));
+      transaction.commit();
+      fire(takeChanges(transaction));
+      return result;
+    },
     save: () => ({
       store: store.save(),
       connections: [...connections.values()].map(saveConnection),
@@ -147,5 +182,8 @@ export const createXenstore = (): Xenstore => {
     },
   };
 };
+
+/** Texts with blanks between them. */
+const readable = (payload: string): string => payload.replaceAll('\0', ' ').trim();
 
 const errorPayload = (error: XenstoreError): string => `${error}\0`;

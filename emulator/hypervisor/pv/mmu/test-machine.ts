@@ -8,6 +8,7 @@ import type { Mfn } from '../../../memory/addresses.ts';
 import { createMachineMemory } from '../../../memory/machine-memory.ts';
 import { createHypervisor } from '../../create-hypervisor.ts';
 import type { XenDomain, XenVcpu } from '../../domain.ts';
+import { createGrantTable } from '../../grants/grant-table.ts';
 import type { Hypervisor } from '../../hypervisor.ts';
 import { createVmxHardware } from '../../vmx-hardware.ts';
 import { type DirectPaging, directPagingOf } from './direct-paging.ts';
@@ -89,6 +90,7 @@ const bareDomain = (id: number, pages: number, p2m: XenDomain['p2m']): XenDomain
   callbackVector: 0,
   params: new Map(),
   channels: new Map(),
+  grants: createGrantTable(),
   state: 'running',
   shutdownReason: undefined,
   explanation: undefined,

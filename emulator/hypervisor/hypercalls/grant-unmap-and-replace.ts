@@ -1,0 +1,28 @@
+/**
+ * Ends mappings of granted pages and moves other mappings in their place. A domain whose P2M the
+ * hypervisor keeps has no mappings to move: a new address must be 0.
+ */
+import { unmapGrant } from '../grants/map.ts';
+import { noteUnmap } from '../grants/note.ts';
+import { p2mInstaller } from '../grants/p2m-access.ts';
+import { defineGrantOperation } from './grant-operation.ts';
+
+export const grantUnmapAndReplace = defineGrantOperation({
+  name: 'GNTTABOP_unmap_and_replace',
+  command: 7,
+  title: "End the mapping of another domain's page, with another page in its place",
+  argument: { host_addr: 'u64', new_addr: 'u64', handle: 'u32', status: 'u16' },
+  perform({ hypervisor, vcpu }, fields) {
+    const handle = Number(fields.handle);
+    const installer = p2mInstaller(hypervisor, vcpu.domain, fields.host_addr);
+    const note = noteUnmap(hypervisor, vcpu, handle);
+    const status = unmapGrant(
+      hypervisor,
+      vcpu.domain,
+      { handle, host: fields.host_addr !== 0n, device: false, deviceAddress: 0 },
+      fields.new_addr === 0n ? installer : { ...installer, remove: () => 'general_error' },
+    );
+    if (status === 'okay') note();
+    return status;
+  },
+});
