@@ -21,7 +21,11 @@ const hypercalls: EventCatalogEntry[] = Object.entries(HYPERCALL_NAMES).flatMap(
   const number = Number(key);
   const own = HYPERCALLS.filter((one) => one.number === number);
   if (own.length === 0) return [];
-  const operations = own.filter(({ command }) => command !== undefined);
+  // What differs by the type of the domain is one operation.
+  const operations = own.filter(
+    ({ command }, index) =>
+      command !== undefined && own.findIndex((one) => one.command === command) === index,
+  );
   const entry = {
     name: `hypercall:${label}`,
     label,

@@ -5,6 +5,7 @@
 import type { XlResult } from '../machine.ts';
 import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
 import { emit, type Hypervisor } from './hypervisor.ts';
+import { directPagingOf } from './pv/mmu/direct-paging.ts';
 
 const MIB = 1 << 20;
 
@@ -159,6 +160,17 @@ const unpause = forDomain('unpause <domain>', 'Unpause a paused domain', (hyperv
   return done();
 });
 
+/** Frames that others still map are free when they do no more. */
+const releaseMemory = (hypervisor: Hypervisor, domain: XenDomain): void => {
+  if (domain.type === 'pv') {
+    directPagingOf(hypervisor).releaseDomain(domain);
+    return;
+  }
+  domain.p2m.clear();
+  hypervisor.frames.releaseAll(domain.id);
+  domain.pages = 0;
+};
+
 const destroy = forDomain(
   'destroy <domain>',
   'Terminate a domain immediately',
@@ -167,9 +179,7 @@ const destroy = forDomain(
     domain.shutdownReason ??= 'destroyed';
     domain.explanation ??= `Domain ${domain.id} was destroyed by the toolstack.`;
     note(hypervisor, domain, 'destroyed');
-    domain.p2m.clear();
-    hypervisor.frames.releaseAll(domain.id);
-    domain.pages = 0;
+    releaseMemory(hypervisor, domain);
     hypervisor.hardware.invalidateTranslations();
     return done();
   },

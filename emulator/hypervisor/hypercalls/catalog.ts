@@ -52,6 +52,19 @@ import {
   stackSwitch,
 } from './pv-entries.ts';
 import { iret } from './pv-iret.ts';
+import { pvMemoryExchange } from './pv-memory-exchange.ts';
+import {
+  pvAddToPhysmap,
+  pvMachphysMapping,
+  pvMachphysMfnList,
+  pvMemoryMap,
+  pvRemoveFromPhysmap,
+} from './pv-memory-queries.ts';
+import {
+  pvDecreaseReservation,
+  pvIncreaseReservation,
+  pvPopulatePhysmap,
+} from './pv-memory-reservation.ts';
 import { mmuUpdate } from './pv-mmu-update.ts';
 import { mmuextOp } from './pv-mmuext-op.ts';
 import {
@@ -129,6 +142,15 @@ export const HYPERCALLS: readonly Hypercall[] = [
   multicall,
   physdevSetIobitmap,
   physdevSetIopl,
+  pvAddToPhysmap,
+  pvDecreaseReservation,
+  pvIncreaseReservation,
+  pvMachphysMapping,
+  pvMachphysMfnList,
+  pvMemoryExchange,
+  pvMemoryMap,
+  pvPopulatePhysmap,
+  pvRemoveFromPhysmap,
   pvVcpuDown,
   pvVcpuInitialise,
   pvVcpuUp,

@@ -10,10 +10,11 @@ const LIST = 0x3000;
 const build = (count = 1) => buildHypervisor(count, { withDom0: false });
 
 test('names and numbers of the catalog are unique', () => {
-  const keys = HYPERCALLS.map(({ number, command }) => `${number}.${command}`);
+  const keys = HYPERCALLS.map(({ number, command, only }) => `${number}.${command} ${only}`);
+  const names = HYPERCALLS.map(({ name, only }) => `${name} ${only}`);
 
   expect(new Set(keys).size).toBe(keys.length);
-  expect(new Set(HYPERCALLS.map(({ name }) => name)).size).toBe(keys.length);
+  expect(new Set(names).size).toBe(keys.length);
 });
 
 test('a balloon gives a frame back and takes one again', () => {

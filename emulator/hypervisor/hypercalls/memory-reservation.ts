@@ -5,7 +5,7 @@
 import type { Gfn, Mfn } from '../../memory/addresses.ts';
 import type { XenVcpu } from '../domain.ts';
 import { copyFromGuest, emit, type Hypervisor } from '../hypervisor.ts';
-import { type HypercallContext, readNumber } from './hypercall.ts';
+import { type HypercallContext, type HypercallResult, readNumber } from './hypercall.ts';
 
 export const RESERVATION = {
   extent_start: 'handle',
@@ -19,6 +19,10 @@ export type Reservation = { [Name in keyof typeof RESERVATION]: bigint };
 
 export const MAXIMUM_ORDER = 9n;
 const CONTINUATION_SHIFT = 6n;
+/** What a continuation can count to. */
+const MAXIMUM_EXTENTS = 0xffff_ffffn >> CONTINUATION_SHIFT;
+/** Extents after which a call comes back, to go on later. */
+const AT_ONCE = 4096n;
 
 /** Extents that are done already, by a continuation: what is returned if none can be done. */
 export const startOf = ({ args }: HypercallContext): bigint =>
@@ -26,20 +30,26 @@ export const startOf = ({ args }: HypercallContext): bigint =>
 
 /**
  * Runs `perform` over the first frames of the extents, from where a continuation left off, until
- * it refuses; the number of extents done.
+ * it refuses; the number of extents done. `address` is where the extent stands in the list.
  */
 export const eachExtent = (
   context: HypercallContext,
   { extent_start, nr_extents }: Reservation,
-  perform: (first: Gfn) => boolean,
-): bigint => {
-  const { hypervisor, vcpu, wordBytes } = context;
-  let done = startOf(context);
+  perform: (first: Gfn, address: bigint) => boolean,
+): HypercallResult => {
+  const { hypervisor, vcpu, args, wordBytes } = context;
+  const start = startOf(context);
+  if (nr_extents > MAXIMUM_EXTENTS) return start;
+  let done = start;
   for (; done < nr_extents; done += 1n) {
+    if (done - start === AT_ONCE) {
+      const command = (args[0] ?? 0n) % (1n << CONTINUATION_SHIFT);
+      return { continueWith: [command | (done << CONTINUATION_SHIFT), args[1] ?? 0n] };
+    }
     const address = extent_start + done * BigInt(wordBytes);
     const bytes = copyFromGuest(hypervisor, vcpu, address, wordBytes);
     if (bytes === undefined) break;
-    if (!perform(Number(readNumber(bytes, 0, wordBytes)) as Gfn)) break;
+    if (!perform(Number(readNumber(bytes, 0, wordBytes)) as Gfn, address)) break;
   }
   return done;
 };

@@ -54,6 +54,8 @@ export interface DirectPaging extends SavedPart {
    * else. The frame stays the hypervisor's when the domain dies.
    */
   shareFrame(mfn: Mfn, domain: number, access: 'read-only' | 'read-write'): void;
+  /** A shared frame is the hypervisor's alone again; who maps it still does. */
+  takeBack(mfn: Mfn): void;
   /** The L4 tables of a vCPU. */
   roots(vcpu: XenVcpu): Readonly<Roots>;
   /** MMUEXT_NEW_BASEPTR, and the builder's first table; loads CR3 unless the vCPU runs user mode. */
@@ -168,7 +170,6 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
       else takeBack(mfn as Mfn);
     }
   };
-  /** A shared frame is the hypervisor's alone again. */
   const takeBack = (mfn: Mfn): void => {
     pages.counts[mfn] = (pages.counts[mfn] ?? 1) - 1;
     pages.flags[mfn] = VALIDATED;
@@ -204,6 +205,7 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
       pages.counts[mfn] = 1;
       pages.flags[mfn] = VALIDATED | SHARED;
     },
+    takeBack,
     roots: rootsOf,
     setKernelRoot(vcpu, mfn) {
       mmu.refusal = undefined;

@@ -2,7 +2,6 @@
  * The domain that an MMU hypercall is about: FD, "foreign domain", of Xen public/xen.h.
  */
 import type { XenDomain } from '../../domain.ts';
-import type { ErrorName } from '../../hypercalls/hypercall.ts';
 import type { Hypervisor } from '../../hypervisor.ts';
 
 const DOMID_SELF = 0x7ff0;
@@ -34,14 +33,3 @@ export const frameOwnerOf = (
 /** XSM_TARGET of Xen's default policy: only domain 0 acts on others. */
 export const mayTarget = (caller: XenDomain, target: FrameOwner): boolean =>
   target === caller || caller.id === 0;
-
-/** The domain that memory_op names by number or as DOMID_SELF; ESRCH if none, EPERM for others. */
-export const targetOf = (
-  hypervisor: Hypervisor,
-  caller: XenDomain,
-  domid: number,
-): XenDomain | ErrorName => {
-  const domain = domid === DOMID_SELF ? caller : domainOf(hypervisor, domid);
-  if (domain === undefined) return 'ESRCH';
-  return mayTarget(caller, domain) ? domain : 'EPERM';
-};
