@@ -7,13 +7,14 @@
  * Nothing is installed or downloaded here. What a web bundle may not use (a Node module) is an
  * error of the build and not of the person who opens the browser.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = dirname(fileURLToPath(import.meta.url));
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 /** A CommonJS package inside an ES module bundle asks for `require`, which a module has not. */
 const requireInModule =
@@ -131,7 +132,10 @@ function optionsOf({ entry, out, host, format, banner }, { sourcemap, minify }) 
     target: host === 'web' ? 'es2022' : 'node20',
     external: ['vscode'],
     mainFields: host === 'web' ? ['browser', 'module', 'main'] : ['module', 'main'],
-    define: host === 'web' ? { 'process.env.NODE_ENV': '"production"', global: 'globalThis' } : {},
+    define: {
+      HYPERSTEP_VERSION: JSON.stringify(version),
+      ...(host === 'web' ? { 'process.env.NODE_ENV': '"production"', global: 'globalThis' } : {}),
+    },
     banner: banner === undefined ? {} : { js: banner },
     plugins: host === 'web' ? [embedIced, debugAdapterOnTheWeb] : [embedIced],
     sourcemap: sourcemap ? 'linked' : false,

@@ -14,6 +14,27 @@ test.each([
   expect(parseEventName(text)).toEqual(event);
 });
 
+test.each([
+  ['vmexit:cpuit', "'cpuit' is no event of kind vm-exit; there are"],
+  ['hypercall:memory_opp', "'memory_opp' is no event of kind hypercall; there are"],
+  ['exception:99', 'exceptions have vectors from 0 to 31, not 99'],
+  ['exception:pg', "'pg' is no event of kind exception"],
+  ['event-channel:sent', 'there are send, bind, close, upcall'],
+  ['domain:3', 'events of kind domain have no numbers'],
+  ['console:hello', 'events of kind console have no names'],
+])('refuses %s, which nothing would ever be', (text, sentence) => {
+  expect(parseEventName(text)).toEqual({ problem: expect.stringContaining(sentence) });
+});
+
+test.each([
+  'hypercall:XENMEM_decrease_reservation',
+  'exception:#PF,gp',
+  'vm-exit:EPT_VIOLATION',
+  'interrupt:64',
+])('takes %s', (text) => {
+  expect(parseEventName(text)).not.toHaveProperty('problem');
+});
+
 test.each(['', 'vmexits', 'balloon:up', 'ept-violation:reed', 'vmexit:', 'vmexit:10,cpuid'])(
   'refuses %s with a sentence',
   (text) => {

@@ -3,7 +3,16 @@
  * `hypercall:memory_op`, `exception:14`, `ept-violation:write,0x1000-0x1fff`, `balloon:decrease`;
  * and of watched memory: `watch:gpa:0x1000-0x1007:write`.
  */
-import type { DataBreakpoint, EventBreakpoint, EventFilter, EventKind } from '../emulator/index.ts';
+import {
+  type DataBreakpoint,
+  type EventBreakpoint,
+  type EventFilter,
+  type EventKind,
+  EXIT_REASONS,
+  HYPERCALL_NAMES,
+  HYPERCALLS,
+} from '../emulator/index.ts';
+import { EXCEPTIONS } from '../isa/index.ts';
 
 /** Short and full names; the full ones are those of the event stream. */
 const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
@@ -48,6 +57,47 @@ const NAMED_AND_PLACED: ReadonlySet<EventKind> = new Set<EventKind>([
   'page-table-pin',
   'mmu-refusal',
 ]);
+
+const lower = (names: readonly string[]): readonly string[] => [
+  ...new Set(names.map((name) => name.toLowerCase())),
+];
+
+/** The names of kinds whose events have some out of a closed set. */
+const NAMES: Partial<Readonly<Record<EventKind, readonly string[]>>> = {
+  'vm-exit': lower(EXIT_REASONS.map(({ name }) => name)),
+  hypercall: lower([...Object.values(HYPERCALL_NAMES), ...HYPERCALLS.map(({ name }) => name)]),
+  exception: lower(EXCEPTIONS.flatMap(({ name }) => [`#${name}`, name])),
+  'event-channel': ['send', 'bind', 'close', 'upcall'],
+  domain: ['created', 'paused', 'unpaused', 'shutdown', 'crashed', 'destroyed'],
+  interrupt: [],
+  'vm-entry': [],
+  'context-switch': [],
+  console: [],
+};
+
+/** Kinds whose events have no number. */
+const UNNUMBERED: ReadonlySet<EventKind> = new Set<EventKind>([
+  'domain',
+  'vm-entry',
+  'context-switch',
+  'console',
+]);
+
+/** Why no event of the kind has such a name or number; undefined if one may. */
+function objectionTo(
+  kind: EventKind,
+  { names = [], numbers = [] }: EventFilter,
+): string | undefined {
+  if (numbers.length > 0 && UNNUMBERED.has(kind)) return `events of kind ${kind} have no numbers`;
+  const vector = kind === 'exception' ? numbers.find((number) => number > 31) : undefined;
+  if (vector !== undefined) return `exceptions have vectors from 0 to 31, not ${vector}`;
+  const known = NAMES[kind];
+  const strange = known === undefined ? undefined : names.find((name) => !known.includes(name));
+  if (strange === undefined) return undefined;
+  return known?.length === 0
+    ? `events of kind ${kind} have no names`
+    : `'${strange}' is no event of kind ${kind}; there are ${known?.join(', ')}`;
+}
 
 function rangeOf(words: readonly string[]): EventFilter['range'] {
   for (const word of words) {
@@ -102,6 +152,8 @@ export function parseEventName(text: string): ParsedEvent {
   if (filter === undefined) {
     return { problem: `'${tail.join(':')}' does not filter events of kind ${event}` };
   }
+  const problem = objectionTo(event, filter);
+  if (problem !== undefined) return { problem };
   return { kind: 'event', event, filter };
 }
 

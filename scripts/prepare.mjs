@@ -18,6 +18,7 @@ const sources = [
   'isa',
   'language-server',
   'package-lock.json',
+  'package.json',
 ];
 
 /** Installs the npm packages of the root when one is missing or has another version than the lock says. */

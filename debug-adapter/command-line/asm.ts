@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Assembly } from '../../assembler/index.ts';
 import { assembleFile, LaunchError, linesOf } from '../programs/open-program.ts';
-import { nodeHost } from './node-host.ts';
+import { nodeHost, reasonOf } from './node-host.ts';
 
 export interface AsmOptions {
   readonly format: 'bin' | 'elf';
@@ -17,10 +17,6 @@ export interface AsmOptions {
 
 /** Exit code of a bad program, file or option. */
 export const BAD_INPUT = 2;
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
 
 /** Gives the process's exit code; what there is to say goes to `complain`, a line each. */
 export async function runAsm(
@@ -44,12 +40,24 @@ export async function runAsm(
     complain(`${output}: would overwrite the source`);
     return BAD_INPUT;
   }
+  const { listing } = options;
+  const isWritten =
+    write(output, assembly.bytes, complain) &&
+    (listing === undefined || write(listing, assembly.listing, complain));
+  return isWritten ? 0 : BAD_INPUT;
+}
+
+/** False, after a complaint, if the file cannot be written. */
+function write(
+  file: string,
+  content: string | Uint8Array,
+  complain: (line: string) => void,
+): boolean {
   try {
-    writeFileSync(output, assembly.bytes);
-    if (options.listing !== undefined) writeFileSync(options.listing, assembly.listing);
+    writeFileSync(file, content);
+    return true;
   } catch (error) {
-    complain(`${output}: cannot be written: ${reasonOf(error)}`);
-    return BAD_INPUT;
+    complain(`${file}: cannot be written: ${reasonOf(error)}`);
+    return false;
   }
-  return 0;
 }

@@ -43,6 +43,25 @@ test('steps, shows registers, breaks in an exit, and runs to the end', async () 
   expect(code).toBe(0);
 });
 
+test('stops at lines, of the source at hand or of another by its name', async () => {
+  const { text } = await debug([
+    'b main.asm:9',
+    'b 64',
+    'b other.asm:1',
+    'b',
+    'c',
+    'd 64',
+    'c',
+    'q',
+  ]);
+
+  expect(text).toMatch(/break at main\.asm:\d+/);
+  expect(text).toMatch(/(break at boot\.inc:64\n[\s\S]*){2}/);
+  expect(text).toContain('not set: no source is named other.asm; there are');
+  expect(text).toMatch(/Paused on breakpoint\n.*at boot\.inc:64/);
+  expect(text).toMatch(/Paused on breakpoint\n.*at main\.asm:\d+/);
+});
+
 test('a word that means nothing is told', async () => {
   expect((await debug(['frobnicate', 'q'])).text).toContain("nothing is named 'frobnicate'");
 });

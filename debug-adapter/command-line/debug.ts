@@ -53,7 +53,8 @@ const COMMANDS: readonly DebugCommand[] = [
   {
     names: ['b', 'break'],
     usage: 'b WHERE',
-    title: 'break at a symbol, an address, or an event: b vm-exit:cpuid; alone, list them',
+    title:
+      'break at a symbol, address, line (12, main.asm:12) or event (vm-exit:cpuid); alone, list',
     run: async (client, rest) => client.addBreakpoint(rest),
   },
   {

@@ -5,7 +5,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { type AsmOptions, BAD_INPUT, runAsm } from './asm.ts';
 import { serveStandardStreams, serveTcp } from './dap.ts';
 import { type DebugOptions, debugProgram } from './debug.ts';
+import { eventHelp } from './event-help.ts';
 import { type RunOptions, runProgram } from './run.ts';
+
+/** The build writes it from package.json. */
+declare const HYPERSTEP_VERSION: string;
 
 /** A whole number above 0. */
 const positive = (text: string): number => {
@@ -51,6 +55,20 @@ const domainType = (): Option =>
 
 const program = new Command('hyperstep')
   .description('A guest-OS debugger on a simulated x86-64 machine and a Xen-like hypervisor.')
+  .version(HYPERSTEP_VERSION)
+  .addHelpText(
+    'after',
+    `
+Examples:
+  hyperstep run samples/hello/main.asm --trace vm-exit
+  hyperstep run samples/cpuid-exits/main.asm --break-on vm-exit:cpuid --json
+  hyperstep debug samples/balloon/main.asm
+  hyperstep asm samples/hello/main.asm -f elf -o hello.elf -l hello.lst
+  hyperstep dap --port 4711
+
+'hyperstep help run' tells of events and filters. Exit codes of all commands: 0 success, 2 a bad
+program, file or option; of run also: 3 break, 4 crash or triple fault, 5 instruction limit.`,
+  )
   .exitOverride();
 
 program
@@ -68,9 +86,10 @@ program
   .addHelpText(
     'after',
     `
-Events: vm-exit, hypercall, ept-violation, balloon, exception, event-channel, domain, ...
-  --break-on vm-exit:cpuid   --trace hypercall:memory_op   --trace exception:14
-Watched memory: --break-on watch:gva:0x1000-0x1007:write   spaces gva, gpa, maddr; read, write, readwrite
+Events, each with a filter as an example; without one all of the kind are meant:
+${eventHelp()}
+A traced hypercall is told when it has returned, with its result.
+
 Exit codes: 0 power-off, 2 bad program or option, 3 break, 4 crash or triple fault, 5 limit.`,
   )
   .exitOverride()

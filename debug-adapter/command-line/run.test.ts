@@ -1,4 +1,6 @@
-import { dirname, join } from 'node:path';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { type RunOptions, runProgram } from './run.ts';
@@ -9,7 +11,7 @@ const run = async (options: Partial<RunOptions> = {}, file = 'hello/main.asm') =
   let written = '';
   const said: string[] = [];
   const code = await runProgram(
-    join(samples, file),
+    resolve(samples, file),
     { memory: 16, ...options },
     { write: (text) => (written += text), complain: (line) => said.push(line) },
   );
@@ -77,19 +79,96 @@ test('the instruction limit is exact and ends the run with code 5', async () => 
 });
 
 test('bytes that are no program end in a triple fault, with code 4', async () => {
-  // Text, then zeros, which are instructions too, run to the end of memory; no code is behind it.
-  const { code, said } = await run({ memory: 2 }, 'hello/expected.txt');
+  const folder = mkdtempSync(join(tmpdir(), 'hyperstep-run-'));
+  const image = join(folder, 'zeros.bin');
+  writeFileSync(image, new Uint8Array(16));
+  // Zeros are instructions, too, and run to the end of memory; no code is behind it.
+  const { code, said } = await run({ memory: 2 }, image);
+  rmSync(folder, { recursive: true });
 
   expect(code).toBe(4);
   expect(said).toContain('triple fault at RIP 0x200000');
 });
 
+test('text is no program', async () => {
+  const { code, said } = await run({}, 'hello/expected.txt');
+
+  expect(code).toBe(2);
+  expect(said).toContain('expected.txt: The program is text');
+});
+
+test('a traced hypercall has its arguments and its result', async () => {
+  const { written } = await run({ json: true, trace: ['hypercall:sched_op'] });
+  const events = written
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+  expect(events.filter(({ event }) => event === 'hypercall')).toEqual([
+    expect.objectContaining({
+      domain: 1,
+      vcpu: 0,
+      name: 'sched_op',
+      operation: 'SCHEDOP_shutdown',
+      args: expect.arrayContaining(['0x2']),
+      result: '0x0',
+    }),
+  ]);
+});
+
+test('addresses in JSON are hexadecimal text', async () => {
+  const { written } = await run(
+    { json: true, trace: ['ept-violation', 'vm-exit:ept_violation'] },
+    'ept-violation/main.asm',
+  );
+  const events = written
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+  expect(events.find(({ event }) => event === 'ept-violation')).toMatchObject({
+    gpa: '0x30000000',
+    gva: '0x30000000',
+    access: 'read',
+    qualification: '0x181',
+    rip: expect.stringMatching(/^0x[0-9a-f]+$/),
+  });
+  expect(events.find(({ event }) => event === 'vm-exit')).toMatchObject({
+    domain: 1,
+    vcpu: 0,
+    reason: 'EPT_VIOLATION',
+    number: 48,
+    guestPhysical: '0x30000000',
+  });
+});
+
+test('more memory than there can be is refused', async () => {
+  const { code, said } = await run({ memory: 99_999_999 });
+
+  expect(code).toBe(2);
+  expect(said).toContain('memory, in MiB: a whole number from 1 to 3072 was expected');
+});
+
 test('bad input is told with file or name, and ends with 2', async () => {
   expect(await run({}, 'none.asm')).toMatchObject({ code: 2 });
-  expect((await run({}, 'none.asm')).said).toContain('none.asm: cannot be read');
+  expect((await run({}, 'none.asm')).said).toContain(
+    'none.asm: cannot be read: there is no such file',
+  );
   expect((await run({ breakOn: ['nothing'] })).said).toContain(
     "nothing: 'nothing' is no kind of event",
   );
+});
+
+test('a scenario whose kernel is missing names the member and the file', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hyperstep-run-'));
+  const scenario = join(folder, 'a.hyperstep.json');
+  writeFileSync(scenario, '{"domains": [{"name": "a", "kernel": "none.asm"}]}');
+  const { code, said } = await run({}, scenario);
+  rmSync(folder, { recursive: true });
+
+  expect(code).toBe(2);
+  expect(said).toContain(`${scenario}: domains[0].kernel: `);
+  expect(said).toContain('none.asm: cannot be read: there is no such file');
 });
 
 test('the domains of a scenario run side by side, their lines named', async () => {

@@ -108,7 +108,8 @@ const place = (
           },
         };
   for (const name of names) {
-    const parsed = parseWatchName(name, machine.current.domain) ?? parseEventName(name);
+    const named = parseWatchName(name, machine.current.domain) ?? parseEventName(name);
+    const parsed = log === undefined ? named : onceReturned(named);
     const problem = 'problem' in parsed ? parsed.problem : undefined;
     const unbound =
       'problem' in parsed ? problem : machine.breakpoints.add(parsed, options).problem;
@@ -118,6 +119,15 @@ const place = (
   }
   return true;
 };
+
+/** A hypercall is told when it has returned, with its result. */
+const onceReturned = <Place extends object>(place: Place): Place =>
+  'event' in place && place.event === 'hypercall' && 'kind' in place
+    ? {
+        ...place,
+        filter: { ...('filter' in place ? (place.filter as object) : {}), stage: 'return' },
+      }
+    : place;
 
 const retiredOf = (machine: Machine): number =>
   machine.domains.flatMap(({ vcpus }) => [...vcpus]).reduce((sum, { retired }) => sum + retired, 0);
@@ -193,11 +203,25 @@ const exitTable = (
     .map(([name, count]) => `${String(count).padStart(9)}  ${name}`),
 ];
 
-/** An event with its kind as `event`; wide numbers as hexadecimal text. */
-const jsonOf = ({ kind, ...rest }: MachineEvent): Record<string, unknown> => ({
-  event: kind,
-  ...Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, plain(value)])),
-});
+/** An event with its kind as `event`; wide numbers and addresses as hexadecimal text. */
+const jsonOf = (event: MachineEvent): Record<string, unknown> => {
+  const { kind, domain, vcpu, retired, timeNs, rip, ...rest } = event;
+  const own = Object.entries(rest).map(([key, value]) => [
+    key,
+    plain(ADDRESSES.has(key) && typeof value === 'number' ? BigInt(value) : value),
+  ]);
+  return {
+    event: kind,
+    domain,
+    vcpu,
+    retired,
+    timeNs,
+    rip: plain(rip),
+    ...Object.fromEntries(own),
+  };
+};
+
+const ADDRESSES: ReadonlySet<string> = new Set(['gpa', 'maddr', 'guestPhysical']);
 
 const plain = (value: unknown): unknown => {
   if (typeof value === 'bigint') return `0x${value.toString(16)}`;
@@ -208,10 +232,11 @@ const plain = (value: unknown): unknown => {
 
 const textOf = (event: MachineEvent): string => {
   const { event: kind, domain, vcpu, retired, timeNs: _time, rip, ...rest } = jsonOf(event);
-  const words = Object.entries(rest).flatMap(([key, value]) =>
-    value === undefined
-      ? []
-      : [`${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`],
-  );
+  const words = Object.entries(rest).flatMap(([key, value]) => {
+    if (value === undefined) return [];
+    const isFrame = (key === 'gfn' || key === 'mfn') && typeof value === 'number';
+    const shown = isFrame ? `0x${value.toString(16)}` : value;
+    return [`${key}=${typeof shown === 'object' ? JSON.stringify(shown) : shown}`];
+  });
   return `d${domain}.v${vcpu} ${retired} ${rip} ${kind} ${words.join(' ')}`;
 };

@@ -31,6 +31,9 @@ export interface TerminalClient {
   showView(text: string): Promise<undefined>;
 }
 
+/** A line: `main.asm:12`, or `12` in the source at hand. */
+const LINE = /^(?:([^:]+\.[^:]+):)?([1-9]\d*)$/;
+
 export const connectTerminal = (write: (text: string) => void): TerminalClient =>
   new Terminal(write);
 
@@ -45,7 +48,9 @@ class Terminal implements TerminalClient {
   #frame: DebugProtocol.StackFrame | undefined;
   #initialized: () => void = () => {};
   #stands: () => void = () => {};
-  #breakpoints: string[] = [];
+  /** Breakpoints by name: symbols, addresses, events. */
+  #names: string[] = [];
+  #lines: readonly { readonly name: string; readonly path: string; readonly line: number }[] = [];
 
   constructor(write: (text: string) => void) {
     this.#write = write;
@@ -107,27 +112,84 @@ class Terminal implements TerminalClient {
   }
 
   async addBreakpoint(where: string): Promise<undefined> {
-    if (where !== '' && !this.#breakpoints.includes(where)) this.#breakpoints.push(where);
-    return this.#sendBreakpoints();
+    const line = LINE.exec(where);
+    if (line !== null) return this.#addLine(this.#nameOf(where), line[1] ?? '', Number(line[2]));
+    if (where !== '' && !this.#names.includes(where)) this.#names.push(where);
+    await this.#sendNames();
+    return this.#sayNone();
   }
 
   async deleteBreakpoint(where: string): Promise<undefined> {
-    this.#breakpoints = where === '' ? [] : this.#breakpoints.filter((one) => one !== where);
-    return this.#sendBreakpoints();
+    const name = this.#nameOf(where);
+    const kept = this.#lines.filter((one) => where !== '' && one.name !== name);
+    const paths = new Set(this.#lines.filter((one) => !kept.includes(one)).map(({ path }) => path));
+    this.#lines = kept;
+    for (const path of paths) await this.#sendLines(path);
+    this.#names = where === '' ? [] : this.#names.filter((one) => one !== where);
+    await this.#sendNames();
+    return this.#sayNone();
   }
 
-  async #sendBreakpoints(): Promise<undefined> {
+  /** A breakpoint's name in lists: `12` is a line of the source at hand. */
+  #nameOf(where: string): string {
+    const [, file, line] = LINE.exec(where) ?? [];
+    const here = fileNameOf(this.#frame?.source?.path ?? '');
+    return line !== undefined && file === undefined ? `${here}:${line}` : where;
+  }
+
+  #sayNone(): undefined {
+    for (const { name } of this.#lines) this.print(`break at ${name}`);
+    if (this.#lines.length + this.#names.length === 0) this.print('No breakpoint is set.');
+    return undefined;
+  }
+
+  /** A line of the source that the debugger stands in, or of another one by its name. */
+  async #addLine(name: string, file: string, line: number): Promise<undefined> {
+    const body = await this.ask<DebugProtocol.LoadedSourcesResponse['body']>('loadedSources');
+    const here = this.#frame?.source?.path;
+    const paths = (body?.sources ?? []).map(({ path = '' }) => path);
+    const path = file === '' ? here : paths.find((one) => one === file || one.endsWith(`/${file}`));
+    if (path === undefined) {
+      const known = paths.map(fileNameOf).join(', ') || 'none with lines';
+      this.print(`not set: no source is named ${file || 'here'}; there are ${known}`);
+      return undefined;
+    }
+    this.#lines = [...this.#lines.filter((one) => one.name !== name), { name, path, line }];
+    for (const [at, { verified, message, line: actual }] of (
+      await this.#sendLines(path)
+    ).entries()) {
+      const added = this.#lines.filter((one) => one.path === path)[at];
+      if (added?.name !== name) continue;
+      if (verified) this.print(`break at ${fileNameOf(path)}:${actual ?? line}`);
+      else {
+        this.print(`not set: ${message}`);
+        this.#lines = this.#lines.filter((one) => one.name !== name);
+      }
+    }
+    return undefined;
+  }
+
+  async #sendLines(path: string): Promise<readonly DebugProtocol.Breakpoint[]> {
+    const breakpoints = this.#lines
+      .filter((one) => one.path === path)
+      .map(({ line }) => ({ line }));
+    const body = await this.ask<DebugProtocol.SetBreakpointsResponse['body']>('setBreakpoints', {
+      source: { path },
+      breakpoints,
+    });
+    return body?.breakpoints ?? [];
+  }
+
+  async #sendNames(): Promise<void> {
     const body = await this.ask<DebugProtocol.SetFunctionBreakpointsResponse['body']>(
       'setFunctionBreakpoints',
-      { breakpoints: this.#breakpoints.map((name) => ({ name })) },
+      { breakpoints: this.#names.map((name) => ({ name })) },
     );
     for (const [index, { verified, message }] of (body?.breakpoints ?? []).entries()) {
-      const name = this.#breakpoints[index] ?? '';
+      const name = this.#names[index] ?? '';
       this.print(verified ? `break at ${name}` : `not set: ${message}`);
     }
-    if (body?.breakpoints.length === 0) this.print('No breakpoint is set.');
-    this.#breakpoints = this.#breakpoints.filter((_, index) => body?.breakpoints[index]?.verified);
-    return undefined;
+    this.#names = this.#names.filter((_, index) => body?.breakpoints[index]?.verified);
   }
 
   async showScope(name: string): Promise<undefined> {

@@ -32,6 +32,14 @@ export interface OpenedGuests {
 
 const MEBIBYTE = 2 ** 20;
 const DEFAULT_MEMORY = 64;
+/** As in a scenario. */
+const MAX_MEMORY = 3072;
+const MAX_VCPUS = 32;
+
+const checkRange = (what: string, value: number | undefined, most: number): void => {
+  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= most)) return;
+  throw new LaunchError([`${what}: a whole number from 1 to ${most} was expected, not ${value}.`]);
+};
 
 export const isScenario = (path: string): boolean => /\.hyperstep\.json$/i.test(path);
 
@@ -42,6 +50,8 @@ export const openGuests = async (
   options: GuestOptions,
 ): Promise<OpenedGuests> => {
   if (isScenario(path)) return openScenario(host, path, options);
+  checkRange('memory, in MiB', options.memory, MAX_MEMORY);
+  checkRange('vcpus', options.vcpus, MAX_VCPUS);
   const program = await openProgram(host, path, options.include);
   const domain: DomainConfig = present({
     name: stemOf(path) === 'main' ? stemOf(folderOf(path)) || 'main' : stemOf(path),
@@ -74,7 +84,14 @@ const openScenario = async (
   const folder = folderOf(path);
   const { machine, domains } = scenario;
   const programs = await Promise.all(
-    domains.map(({ kernel }) => openProgram(host, joinPath(folder, kernel), options.include)),
+    domains.map(({ kernel }, index) =>
+      openProgram(host, joinPath(folder, kernel), options.include).catch((error: unknown) => {
+        if (!(error instanceof LaunchError)) throw error;
+        throw new LaunchError(
+          error.problems.map((problem) => `${path}: domains[${index}].kernel: ${problem}`),
+        );
+      }),
+    ),
   );
   const configs = await Promise.all(
     domains.map((domain, index) => domainOf(host, folder, domain, programs[index])),

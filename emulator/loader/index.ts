@@ -11,6 +11,12 @@ export type { PvProgram } from './xen-notes.ts';
 export const loadProgram = (bytes: Uint8Array, loadAddress: number): LoadedProgram => {
   if (bytes.length === 0) throw new ProgramError('The program is empty.');
   if (isElf(bytes)) return loadElf(bytes);
+  if (bytes.every((byte, at) => byte === ELF_MAGIC[at])) {
+    throw new ProgramError('The program ends within its ELF identification.');
+  }
+  if (isText(bytes)) {
+    throw new ProgramError('The program is text, and no ELF executable or flat image.');
+  }
   return {
     format: 'flat',
     segments: [{ address: loadAddress, bytes, memoryBytes: bytes.length }],
@@ -21,3 +27,12 @@ export const loadProgram = (bytes: Uint8Array, loadAddress: number): LoadedProgr
     notes: [],
   };
 };
+
+const ELF_MAGIC = [0x7f, 0x45, 0x4c, 0x46];
+
+/** True of what no machine code looks like: printable characters and line ends from its beginning on. */
+const isText = (bytes: Uint8Array): boolean =>
+  bytes.length >= 4 &&
+  bytes
+    .subarray(0, 4096)
+    .every((byte) => byte === 9 || byte === 10 || byte === 13 || (byte >= 32 && byte !== 127));
