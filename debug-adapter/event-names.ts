@@ -68,6 +68,7 @@ const NAMES: Partial<Readonly<Record<EventKind, readonly string[]>>> = {
   hypercall: lower([...Object.values(HYPERCALL_NAMES), ...HYPERCALLS.map(({ name }) => name)]),
   exception: lower(EXCEPTIONS.flatMap(({ name }) => [`#${name}`, name])),
   'event-channel': ['send', 'bind', 'close', 'upcall'],
+  grant: ['map', 'unmap', 'transfer'],
   domain: ['created', 'paused', 'unpaused', 'shutdown', 'crashed', 'destroyed'],
   interrupt: [],
   'vm-entry': [],

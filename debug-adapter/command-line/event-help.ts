@@ -12,6 +12,8 @@ const KINDS: Readonly<Record<EventKind, readonly [example: string, meaning: stri
   exception: ['exception:#pf,13', "the guest's, by name or vector"],
   interrupt: ['interrupt:64', 'by vector'],
   'event-channel': ['event-channel:send', 'send, bind, close or upcall, or the port'],
+  grant: ['grant:transfer', 'map, unmap or transfer'],
+  xenstore: ['xenstore:write', 'by request'],
   'context-switch': ['context-switch', ''],
   'page-table-update': ['page-table-update:write', 'direct paging: by means, type, machine range'],
   'page-table-pin': ['page-table-pin:pin', 'pin or unpin, type, machine range'],
