@@ -129,6 +129,7 @@ export const createGuestProcessor = (
   const enter = (vmcs: number, isChecked: boolean): string | undefined => {
     isDeprivileged = false;
     if (isChecked && isSound && guest !== undefined && isAsAtEntry()) {
+      if (!loadGuestState(cpu, guest)) return refuse(guest, BAD_POINTERS);
       setWord(cpu, state.VMX_MODE, 2);
       exitIsDue = begin(guest);
       return undefined;

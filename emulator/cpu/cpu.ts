@@ -45,6 +45,8 @@ export interface NonRoot {
   interceptsException(vector: number, errorCode: number | undefined, type?: number): boolean;
   /** The VM exit that an access has just made is one of an instruction of this length. */
   completeExit?(lengthBytes: number): void;
+  /** The same of a fault that is about to become part of a double or triple fault. */
+  interceptsSecond?(vector: number, errorCode: number | undefined): boolean;
   /** Makes the VM exit of a triple fault. */
   tripleFault(): void;
   /** Makes the VM exit of a task switch to the task-state segment; absent: there is none. */

@@ -115,7 +115,10 @@ const deliverFault = (cpu: Cpu, vector: number, errorCode: number | undefined): 
   return deliverEvent(cpu, { vector, type: EVENT_TYPE.hardwareException, errorCode, resumes });
 };
 
-/** A fault is pending that happened while exception `first` was delivered: Table 6-5. */
+/**
+ * A fault is pending that happened while exception `first` was delivered: Table 6-5. The exception
+ * bitmap is asked about the fault itself first; a hypervisor that shadows page tables depends on it.
+ */
 const deliverSecond = (cpu: Cpu, first: number | undefined): Outcome => {
   const second = pendingFault(cpu);
   const isContributory = CONTRIBUTORY.has(second.vector);
@@ -123,8 +126,12 @@ const deliverSecond = (cpu: Cpu, first: number | undefined): Outcome => {
     first !== undefined &&
     ((CONTRIBUTORY.has(first) && isContributory) ||
       (first === PF && (isContributory || second.vector === PF)));
+  const combines = first === DF || doubles;
+  if (combines && cpu.nonRoot?.interceptsSecond?.(second.vector, second.errorCode) === true) {
+    return leave(cpu, OUTCOME.exit);
+  }
   // A VM exit by the double or triple fault itself does not count as one during event delivery.
-  if (first === DF || doubles) cpu.delivering = 0;
+  if (combines) cpu.delivering = 0;
   if (first === DF) {
     cpu.nonRoot?.tripleFault();
     return leave(cpu, cpu.nonRoot === undefined ? OUTCOME.shutdown : OUTCOME.exit);

@@ -59,6 +59,8 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   const pointerSlot = vmcsSlotOf(region, F.eptPointer);
   const lengthSlot = vmcsSlotOf(region, F.exitLength);
   const isDelivering = (): boolean => cpu.delivering !== 0;
+  /** Types 4 to 6 of interruption information. */
+  const isDeliveringSoftware = (): boolean => isDelivering() && ((cpu.delivering >>> 8) & 7) >= 4;
   const nmiBit = (): number => (cpu.nmiUnblocked === true && !isDelivering() ? NMI_UNBLOCKED : 0);
 
   const interceptsException = (
@@ -71,6 +73,8 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       vector !== PF || ((errorCode ?? 0) & (words[maskSlot] ?? 0)) === (words[matchSlot] ?? 0);
     if (selected !== matches) return false;
     const isHardware = type === HARDWARE_EXCEPTION;
+    // Defined for software events only, and on the way of their delivery: SDM Vol. 3C 27.2.5.
+    if (isHardware && !isDeliveringSoftware()) cpu.instructionLength = 0;
     const tells = vector === PF || (vector === DB && isHardware);
     const qualification = tells ? quad(cpu, state.FAULT_ADDRESS) : 0n;
     const isTrap = vector === DB && (qualification & DEBUG_BD) === 0n;
@@ -125,6 +129,7 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     completeExit: (lengthBytes) => {
       words[lengthSlot] = lengthBytes;
     },
+    interceptsSecond: (vector, errorCode) => interceptsException(vector, errorCode),
     tripleFault: () => exit('TRIPLE_FAULT'),
     taskSwitch: (selector, source) =>
       exit('TASK_SWITCH', { qualification: BigInt(selector + source * 2 ** 30) }),
