@@ -25,6 +25,8 @@ import {
 import { prepareReturn } from './hypervisor/pv/return-to-guest.ts';
 import { beginTrap } from './hypervisor/pv/traps.ts';
 import { SCHEDULERS } from './hypervisor/schedulers/catalog.ts';
+import { shadowBytesOf } from './hypervisor/shadow/domain-shadow.ts';
+import { walkShadowed } from './hypervisor/shadow/shadow-walk.ts';
 import { runXl } from './hypervisor/toolstack.ts';
 import { createTurns, deschedule, type Pcpu, schedule } from './hypervisor/turns.ts';
 import { createMsrBitmap } from './hypervisor/vcpu-setup.ts';
@@ -70,7 +72,8 @@ const ramBytesOf = ({ memoryBytes, domains }: MachineConfig): number => {
     (sum, domain) =>
       sum +
       Math.ceil((domain.maximumMemoryBytes ?? domain.memoryBytes) / LARGE_PAGE) * LARGE_PAGE +
-      LARGE_PAGE,
+      LARGE_PAGE +
+      shadowBytesOf(domain),
     OVERHEAD + DOM0_BYTES,
   );
   const hasM2p = domains.some(({ type }) => type === 'pv');
@@ -236,13 +239,10 @@ class RunningMachine implements Machine {
   walk: Machine['walk'] = (domain, vcpu, address) => {
     const target = this.#vcpu(domain, vcpu);
     const paging = pagingOf(this.#hypervisor, target);
-    return walkGuest(
-      this.#hypervisor.hardware.memory,
-      stageOf(target.domain),
-      paging,
-      address,
-      true,
-    );
+    const { memory } = this.#hypervisor.hardware;
+    return target.domain.shadow === undefined
+      ? walkGuest(memory, stageOf(target.domain), paging, address, true)
+      : walkShadowed(memory, target, paging, address);
   };
 
   program: Machine['program'] = (domain) => {

@@ -68,6 +68,35 @@ export interface EptViolationEvent extends EventBase {
   readonly qualification: bigint;
   readonly p2mType: string;
 }
+/** A #PF under shadow paging: whose it is, and what is done about it. */
+export interface ShadowFaultEvent extends EventBase {
+  readonly kind: 'shadow-fault';
+  /**
+   * guest: the guest's own tables refuse the access, it gets the #PF; fill: the shadow lacks what the
+   * guest's tables say; sync: a write to a table that is shadowed; override: a write of the supervisor
+   * to a read-only page while CR0.WP is clear; p2m: the P2M refuses the access.
+   */
+  readonly cause: 'guest' | 'fill' | 'sync' | 'override' | 'p2m';
+  readonly gva: Gva;
+  /** Where the guest's tables lead; undefined if they refuse the access. */
+  readonly gpa: Gpa | undefined;
+  readonly access: 'read' | 'write' | 'execute';
+  /** That of the processor. */
+  readonly errorCode: number;
+  readonly p2mType: string | undefined;
+}
+/** Shadow page tables follow the guest's. */
+export interface ShadowUpdateEvent extends EventBase {
+  readonly kind: 'shadow-update';
+  /** A table has got a shadow page; it has lost it; an entry has been made anew. */
+  readonly action: 'shadow' | 'unshadow' | 'sync';
+  /** The guest's table, and the level at which it is one: 4 is a PML4. */
+  readonly gfn: Gfn;
+  readonly level: number;
+  readonly index: number | undefined;
+  readonly guestEntry: bigint | undefined;
+  readonly shadowEntry: bigint | undefined;
+}
 export interface BalloonEvent extends EventBase {
   readonly kind: 'balloon';
   readonly direction: 'decrease' | 'populate';
@@ -196,6 +225,8 @@ export type MachineEvent =
   | VmEntryEvent
   | HypercallEvent
   | EptViolationEvent
+  | ShadowFaultEvent
+  | ShadowUpdateEvent
   | BalloonEvent
   | P2mChangeEvent
   | ExceptionEvent

@@ -4,6 +4,7 @@ import { WINDOW_BYTES } from './cpu/state.ts';
 import { createGuestProcessor } from './guest-processor.ts';
 import type { XenVcpu } from './hypervisor/domain.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
+import type { Hypervisor } from './hypervisor/hypervisor.ts';
 import { setUpVcpu } from './hypervisor/vcpu-setup.ts';
 import { createVmxHardware } from './hypervisor/vmx-hardware.ts';
 import type { Maddr } from './memory/addresses.ts';
@@ -27,7 +28,7 @@ beforeEach(() => {
   } as unknown as XenVcpu;
   hardware.load(vcpu);
   hardware.prepareVmcs(vcpu);
-  setUpVcpu(hardware, vcpu, 0x3000 as Maddr, 0x10_0000, 0);
+  setUpVcpu({ hardware } as Hypervisor, vcpu, 0x3000 as Maddr, 0x10_0000, 0);
 });
 
 test('the state that a domain starts with is entered', () => {

@@ -29,6 +29,10 @@ export interface DomainConfig {
   readonly memoryBytes: number;
   /** How far memory_op may populate; default memoryBytes. */
   readonly maximumMemoryBytes?: number;
+  /** Hardware-assisted paging, EPT; false: shadow page tables. Default true. */
+  readonly hap?: boolean;
+  /** For shadow page tables; default 1 MiB for each vCPU and 8 KiB for each MiB of memory. */
+  readonly shadowMemoryBytes?: number;
   readonly vcpus?: number;
   readonly commandLine?: string;
   /** Modules of hvm_start_info; the first is the initial RAM disk. */
@@ -161,6 +165,8 @@ export interface Domain {
   readonly id: number;
   readonly name: string;
   readonly type: DomainType;
+  /** How its memory is translated: by EPT, by shadow page tables, or by its own tables alone. */
+  readonly paging: 'hap' | 'shadow' | 'direct';
   readonly state: DomainState;
   readonly shutdownReason: EndReason | undefined;
   readonly explanation: string | undefined;
@@ -262,8 +268,12 @@ export interface WalkLevel {
     | 'EPT PML4E'
     | 'EPT PDPTE'
     | 'EPT PDE'
-    | 'EPT PTE';
-  /** Where the entry is: a gpa for the guest's tables, a maddr for EPT. */
+    | 'EPT PTE'
+    | 'shadow PML4E'
+    | 'shadow PDPTE'
+    | 'shadow PDE'
+    | 'shadow PTE';
+  /** Where the entry is: a gpa for the guest's tables, a maddr for EPT and shadow tables. */
   readonly entryAddress: number;
   readonly entry: bigint;
   /** Bits that are set, by name: 'P', 'R/W', 'U/S', 'A', 'D', 'PS', 'XD'; 'R', 'W', 'X'. */

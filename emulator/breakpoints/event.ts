@@ -59,6 +59,10 @@ const namesOf = (event: MachineEvent): string[] => {
       return [event.action, event.type];
     case 'mmu-refusal':
       return [event.error];
+    case 'shadow-fault':
+      return [event.cause];
+    case 'shadow-update':
+      return [event.action];
     default:
       return [];
   }
@@ -83,7 +87,7 @@ const numberOf = (event: MachineEvent): number | undefined => {
 };
 
 const accessOf = (event: MachineEvent): string | undefined => {
-  if (event.kind === 'ept-violation') return event.access;
+  if (event.kind === 'ept-violation' || event.kind === 'shadow-fault') return event.access;
   if (event.kind === 'memory-access') return event.write ? 'write' : 'read';
   return undefined;
 };
@@ -98,7 +102,10 @@ const isAboutTable = (
 const matchesRange = ({ range }: EventFilter, event: MachineEvent): boolean => {
   if (range === undefined) return true;
   if (event.kind === 'ept-violation') return event.gpa >= range.first && event.gpa <= range.last;
-  if (event.kind === 'balloon' || event.kind === 'p2m-change') {
+  if (event.kind === 'shadow-fault') {
+    return event.gpa !== undefined && event.gpa >= range.first && event.gpa <= range.last;
+  }
+  if (event.kind === 'balloon' || event.kind === 'p2m-change' || event.kind === 'shadow-update') {
     const first = event.gfn * 4096;
     return first + 4095 >= range.first && first <= range.last;
   }

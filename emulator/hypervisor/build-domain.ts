@@ -16,6 +16,7 @@ import { directPagingOf } from './pv/mmu/direct-paging.ts';
 import { createPerDomainArea } from './pv/per-domain.ts';
 import { pvPartOf } from './pv/pv-domain.ts';
 import { createPvVcpu } from './pv/pv-vcpu.ts';
+import { createDomainShadow, createShadowedRegisters } from './shadow/domain-shadow.ts';
 import { CONSOLE_GFN, layOut, XENSTORE_GFN } from './start-of-day.ts';
 import { setUpVcpu } from './vcpu-setup.ts';
 
@@ -52,7 +53,9 @@ const buildPvh = (
   const { hardware, frames } = hypervisor;
   const { pieces, entry, startInfo } = layOut(config, program);
   const p2m = createP2m(hardware.memory, frames);
-  const domain = newDomain(hypervisor, id, config, { type: 'pvh', p2m, program });
+  const isShadowed = config.hap === false;
+  const shadow = isShadowed ? { shadow: createDomainShadow(hypervisor, id, config, p2m) } : {};
+  const domain = newDomain(hypervisor, id, config, { type: 'pvh', p2m, program, ...shadow });
   domain.params.set(STORE_PFN, BigInt(XENSTORE_GFN));
   domain.params.set(CONSOLE_PFN, BigInt(CONSOLE_GFN));
   domain.labels.set(XENSTORE_GFN, 'xenstore ring');
@@ -64,12 +67,14 @@ const buildPvh = (
   for (const { address, bytes } of pieces) writeGpa(hypervisor, domain, address, bytes);
   hypervisor.domains.set(id, domain);
   for (let index = 0; index < (config.vcpus ?? 1); index += 1) {
-    const vcpu = createVcpu(domain, index, maddrOf(hypervisorFrame(hypervisor)));
+    const guest = isShadowed ? { guest: createShadowedRegisters() } : {};
+    const vmcs = maddrOf(hypervisorFrame(hypervisor));
+    const vcpu = { ...createVcpu(domain, index, vmcs), ...guest };
     domain.vcpus.push(vcpu);
     writeVcpuTime(hypervisor, domain, index);
     hardware.prepareVmcs(vcpu);
     hardware.load(vcpu);
-    setUpVcpu(hardware, vcpu, msrBitmap, entry, startInfo);
+    setUpVcpu(hypervisor, vcpu, msrBitmap, entry, startInfo);
   }
   const ports = hypervisor.dom0?.openPorts(domain);
   if (ports === undefined) return domain;
@@ -121,7 +126,7 @@ export const newDomain = (
   hypervisor: Hypervisor,
   id: number,
   config: DomainConfig,
-  given: Pick<XenDomain, 'type' | 'pv' | 'p2m' | 'program'>,
+  given: Pick<XenDomain, 'type' | 'pv' | 'p2m' | 'shadow' | 'program'>,
 ): XenDomain => {
   const pages = config.memoryBytes / 4096;
   return {

@@ -8,6 +8,7 @@ import type { GrantTable } from './grants/grant-table.ts';
 import type { P2m } from './p2m.ts';
 import type { PvDomain } from './pv/pv-domain.ts';
 import type { PvVcpu } from './pv/pv-vcpu.ts';
+import type { ShadowPaging } from './shadow/shadow-paging.ts';
 
 /** Number of ports of the 2-level event-channel ABI for 64-bit guests. */
 export const EVENT_CHANNELS = 4096;
@@ -42,6 +43,18 @@ export interface XenVcpu {
   pcpu: number | undefined;
   /** Of a PV vCPU. */
   readonly pv?: PvVcpu;
+  /**
+   * Under shadow paging, registers as the guest believes them to be where the processor holds others;
+   * CR0 and CR4 are the VMCS's read shadows.
+   */
+  readonly guest?: ShadowedRegisters;
+}
+
+export interface ShadowedRegisters {
+  cr3: bigint;
+  efer: bigint;
+  /** The PDPTE registers. */
+  pointers: readonly bigint[];
 }
 
 export interface XenDomain {
@@ -51,6 +64,8 @@ export interface XenDomain {
   readonly pv?: PvDomain;
   readonly config: DomainConfig;
   readonly p2m: P2m;
+  /** Shadow page tables, for a domain without EPT. */
+  readonly shadow?: ShadowPaging;
   readonly program: LoadedProgram;
   readonly vcpus: XenVcpu[];
   readonly sharedInfo: Mfn;

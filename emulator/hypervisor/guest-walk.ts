@@ -29,6 +29,8 @@ export interface PagingState {
   readonly cr3: bigint;
   readonly cr4: bigint;
   readonly efer: bigint;
+  /** The PDPTE registers of PAE paging. */
+  readonly pointers: readonly bigint[];
 }
 
 const CR0_PG = 1n << 31n;
@@ -39,7 +41,7 @@ const LARGE = 1n << 7n;
 const XD = 1n << 63n;
 const ADDRESS = 0x000f_ffff_ffff_f000n;
 
-const ENTRY_BITS: readonly (readonly [number, string])[] = [
+export const ENTRY_BITS: readonly (readonly [number, string])[] = [
   [0, 'P'],
   [1, 'R/W'],
   [2, 'U/S'],
@@ -122,6 +124,7 @@ export const walkGuest = (
   const indexBits = long || pae ? 9 : 10;
   const entryBytes = long || pae ? 8 : 4;
   let table = Number(state.cr3 & (long ? ADDRESS : pae ? 0xffff_ffe0n : 0xffff_f000n));
+  const isRegister = (name: TableName): boolean => name === 'PDPTE' && pae && !long;
   let rights = all;
   for (const [depth, name] of names.entries()) {
     const shift = 12 + indexBits * (names.length - 1 - depth);
@@ -136,8 +139,9 @@ export const walkGuest = (
       );
     }
     const host = hostAddressOf(at);
-    const entry =
-      entryBytes === 8
+    const entry = isRegister(name)
+      ? (state.pointers[index] ?? 0n)
+      : entryBytes === 8
         ? memory.view.getBigUint64(host, true)
         : BigInt(memory.view.getUint32(host, true));
     levels.push({
@@ -151,7 +155,7 @@ export const walkGuest = (
       const kind = p2m.isMachine === true ? 'maddr' : 'gpa';
       return stop(`The ${name} at ${kind} 0x${entryAddress.toString(16)} is not present: #PF.`);
     }
-    if (!(pae && !long && name === 'PDPTE')) {
+    if (!isRegister(name)) {
       rights = {
         write: rights.write && (entry & 2n) !== 0n,
         user: rights.user && (entry & 4n) !== 0n,

@@ -3,7 +3,7 @@
  * the end of domains, the time.
  */
 import type { StandIns } from '../cpu/cpu.ts';
-import { CR0, CR3, CR4, EFER } from '../cpu/state.ts';
+import { CR0, CR3, CR4, EFER, PDPTES } from '../cpu/state.ts';
 import type { EventStream, MachineEvent } from '../events.ts';
 import type { EndReason } from '../machine.ts';
 import type { Maddr } from '../memory/addresses.ts';
@@ -98,13 +98,24 @@ export const emit = (
   if (hypervisor.events.emit(event) === 'stop') hypervisor.stopRequest ??= { why: 'event', event };
 };
 
-/** The state that decides how a vCPU's addresses are translated. */
-export const pagingOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): PagingState => ({
-  cr0: hardware.slot(vcpu, CR0),
-  cr3: hardware.slot(vcpu, CR3),
-  cr4: hardware.slot(vcpu, CR4),
-  efer: hardware.slot(vcpu, EFER),
-});
+/** The guest's own registers that decide how its linear addresses are translated. */
+export const pagingOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): PagingState => {
+  const { guest } = vcpu;
+  if (guest !== undefined) {
+    return {
+      ...guest,
+      cr0: hardware.peekField(vcpu, FIELD.CR0_READ_SHADOW),
+      cr4: hardware.peekField(vcpu, FIELD.CR4_READ_SHADOW),
+    };
+  }
+  return {
+    cr0: hardware.slot(vcpu, CR0),
+    cr3: hardware.slot(vcpu, CR3),
+    cr4: hardware.slot(vcpu, CR4),
+    efer: hardware.slot(vcpu, EFER),
+    pointers: [0, 1, 2, 3].map((index) => hardware.slot(vcpu, PDPTES + index * 8)),
+  };
+};
 
 /**
  * Runs over the pieces of a range of linear addresses; false at the first that is not mapped, or
@@ -169,10 +180,20 @@ export const copyToGuest = (
     writeMaddr(hypervisor, maddr, bytes.subarray(offset, offset + pieceBytes)),
   );
 
-/** Writes machine memory and tells the engine. */
-export const writeMaddr = ({ hardware }: Hypervisor, maddr: number, bytes: Uint8Array): void => {
-  hardware.memory.bytes.set(bytes, hostAddressOf(maddr as Maddr));
-  hardware.noteWrite(maddr, bytes.length);
+/** Writes machine memory and tells whoever has to know. */
+export const writeMaddr = (hypervisor: Hypervisor, maddr: number, bytes: Uint8Array): void => {
+  hypervisor.hardware.memory.bytes.set(bytes, hostAddressOf(maddr as Maddr));
+  tellOfWrite(hypervisor, maddr, bytes.length);
+};
+
+/** Machine memory was written by the hypervisor: the engine and shadow page tables follow. */
+export const tellOfWrite = (
+  { hardware, domains }: Hypervisor,
+  maddr: number,
+  lengthBytes: number,
+): void => {
+  hardware.noteWrite(maddr, lengthBytes);
+  for (const { shadow } of domains.values()) shadow?.written(maddr, lengthBytes);
 };
 
 /** Writes guest-physical memory of a domain; false where there is none. */

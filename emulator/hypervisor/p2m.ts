@@ -94,6 +94,8 @@ export interface P2m {
   readonly eptPointer: bigint;
   /** Whether large leaves are made again; not while single accessed bits are wanted. */
   merges: boolean;
+  /** Told of each change, after it: gfns in a row that have another frame, type or access. */
+  observer?: ((gfn: number, pages: number) => void) | undefined;
   lookup(gfn: Gfn): P2mEntry;
   typeOf(gfn: Gfn): P2mType;
   /** The swap slot of a paged gfn. */
@@ -141,6 +143,7 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
   if (first === undefined) throw new Error('The machine has no frame left for an EPT table.');
   const top: Mfn = first;
   let merges = true;
+  let observer: ((gfn: number, pages: number) => void) | undefined;
   /** Level of the entry that `locate` found. */
   let foundLevel = 0;
 
@@ -252,10 +255,12 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
     forgetGfns(at, gfn, 1);
     if (mfn === undefined) {
       write(at, NUMBERS[type], 0, 0);
+      observer?.(gfn, 1);
       return true;
     }
     write(at, NUMBERS[type], mfn, EPT_MEMORY_TYPE_WB | access);
     if (IS_OWN[NUMBERS[type]] === true) frames.gfns[mfn] = gfn;
+    observer?.(gfn, 1);
     const mayMerge = merges && type === 'ram' && access === EPT_ALL && mfn % 512 === gfn % 512;
     if (mayMerge && merge(gfn, 1)) merge(gfn, 2);
     return true;
@@ -284,6 +289,12 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
     set merges(value) {
       merges = value;
     },
+    get observer() {
+      return observer;
+    },
+    set observer(value) {
+      observer = value;
+    },
     lookup,
     typeOf: (gfn) => (gfn >= MAXIMUM_GFN ? 'hole' : (P2M_TYPES[typeAt(locate(gfn))] ?? 'hole')),
     slotOf: (gfn) => frameAt(locate(gfn)),
@@ -309,6 +320,7 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
       if (at < 0) return false;
       forgetGfns(at, gfn, 1);
       write(at, NUMBERS.paged, slot, 0);
+      observer?.(gfn, 1);
       return true;
     },
     setLarge(gfn, mfn, pages = 512) {
@@ -322,6 +334,7 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
       forgetGfns(at, gfn, pages);
       write(at, NUMBERS.ram, mfn, EPT_ALL | EPT_MEMORY_TYPE_WB | EPT_LARGE);
       noteGfns(mfn, gfn, pages);
+      observer?.(gfn, pages);
       return true;
     },
     setAbsent(start, pages, type) {
@@ -333,11 +346,14 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
         write(at, NUMBERS[type], 0, 0);
         gfn += 512 ** level;
       }
+      observer?.(start, pages);
       return true;
     },
     changeLeaf(gfn, type, access) {
       const at = locate(gfn);
+      const pages = 512 ** foundLevel;
       write(at, NUMBERS[type], frameAt(at), ((words[at] ?? 0) & 0xfff & ~EPT_ALL) | access);
+      observer?.(gfn - (gfn % pages), pages);
     },
     takeFlags(gfn, clears) {
       const at = locate(gfn);
@@ -378,6 +394,7 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
         if (isTableAt(at)) release(frameAt(at), 2);
         write(at, 0, 0, 0);
       }
+      observer?.(0, MAXIMUM_GFN);
     },
   };
 

@@ -18,6 +18,7 @@ import {
   injectInterrupted,
 } from './exits/exit.ts';
 import { explainExit } from './exits/explain.ts';
+import { loadShadowRoot } from './guest-control.ts';
 import { FIELD, INTERRUPT_WINDOW_EXITING, type QuickExit, RFLAGS_IF } from './hardware.ts';
 import { emit, endDomain, type Hypervisor } from './hypervisor.ts';
 
@@ -173,6 +174,7 @@ export const viewExit = ({
  */
 export const prepareEntry = (hypervisor: Hypervisor, vcpu: XenVcpu): void => {
   const { hardware } = hypervisor;
+  if (vcpu.guest !== undefined) loadShadowRoot(hypervisor, vcpu);
   const context: ExitContext = { hypervisor, vcpu, reason: 0, qualification: 0n };
   injectInterrupted(context);
   const vector = pendingVector(hypervisor, vcpu);

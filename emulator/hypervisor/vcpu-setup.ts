@@ -8,7 +8,9 @@ import { type Maddr, maddrOf } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
 import type { XenVcpu } from './domain.ts';
 import { type Frames, OWNER_HYPERVISOR } from './frames.ts';
+import { writeControl } from './guest-control.ts';
 import { FIELD, type Hardware } from './hardware.ts';
+import type { Hypervisor } from './hypervisor.ts';
 
 /** External-interrupt exiting, NMI exiting. */
 const PIN = 0x16n | 1n | 8n;
@@ -20,8 +22,13 @@ const SECONDARY = 2n | 8n | 32n | 64n | 128n | (1n << 12n);
 const EXIT = 0x3_6dfbn | (1n << 2n) | (1n << 9n) | (15n << 18n);
 /** Debug controls, PAT and EFER loaded. */
 const ENTRY = 0x11fbn | (1n << 2n) | (1n << 14n) | (1n << 15n);
-const CR0_START = 0x31n;
-const CR4_VMXE = 1n << 13n;
+/** Without EPT also: INVLPG exiting, CR3-load and CR3-store exiting. */
+const PRIMARY_OF_SHADOW = PRIMARY | (1n << 9n) | (1n << 15n) | (1n << 16n);
+/** RDTSCP, VPID, WBINVD exiting. An unrestricted guest needs EPT; INVPCID is not offered. */
+const SECONDARY_OF_SHADOW = 8n | 32n | 64n;
+const PAGE_FAULTS = 1n << 14n;
+/** ET, and PE. */
+const CR0_START = 0x11n;
 const PAT_RESET = 0x0007_0406_0007_0406n;
 const NONE = 0xffff_ffff_ffff_ffffn;
 const DR6_START = 0xffff_0ff0n;
@@ -41,31 +48,28 @@ const PASSED = [
 
 /** Sets the VMCS of a loaded vCPU up for its entry at `entry` with EBX = `startInfo`. */
 export const setUpVcpu = (
-  hardware: Hardware,
+  hypervisor: Hypervisor,
   vcpu: XenVcpu,
   msrBitmap: Maddr,
   entry: number,
   startInfo: number,
 ): void => {
+  const { hardware } = hypervisor;
   const put = (field: number, value: bigint | number): void => hardware.write(field, BigInt(value));
   put(FIELD.VPID, vcpu.domain.id * 64 + vcpu.id + 1);
   put(FIELD.PIN_BASED_CONTROLS, PIN);
-  put(FIELD.PRIMARY_CONTROLS, PRIMARY);
-  put(FIELD.SECONDARY_CONTROLS, SECONDARY);
+  const isShadowed = vcpu.guest !== undefined;
+  put(FIELD.PRIMARY_CONTROLS, isShadowed ? PRIMARY_OF_SHADOW : PRIMARY);
+  put(FIELD.SECONDARY_CONTROLS, isShadowed ? SECONDARY_OF_SHADOW : SECONDARY);
   put(FIELD.EXIT_CONTROLS, EXIT);
   put(FIELD.ENTRY_CONTROLS, ENTRY);
-  put(FIELD.EXCEPTION_BITMAP, 0);
+  put(FIELD.EXCEPTION_BITMAP, isShadowed ? PAGE_FAULTS : 0);
   put(FIELD.MSR_BITMAPS, msrBitmap);
-  put(FIELD.EPT_POINTER, vcpu.domain.p2m.eptPointer);
+  if (!isShadowed) put(FIELD.EPT_POINTER, vcpu.domain.p2m.eptPointer);
   put(FIELD.VMCS_LINK_POINTER, NONE);
   put(FIELD.CR0_MASK, NONE);
   put(FIELD.CR4_MASK, NONE);
-  put(FIELD.CR0_READ_SHADOW, CR0_START & ~32n);
-  put(FIELD.CR4_READ_SHADOW, 0);
-  put(FIELD.GUEST_CR0, CR0_START);
-  put(FIELD.GUEST_CR3, 0);
-  put(FIELD.GUEST_CR4, CR4_VMXE);
-  put(FIELD.GUEST_IA32_EFER, 0);
+  writeControl(hypervisor, vcpu, { cr0: CR0_START, cr3: 0n, cr4: 0n, efer: 0n });
   put(FIELD.GUEST_IA32_PAT, PAT_RESET);
   put(FIELD.GUEST_DR7, DR7_START);
   put(FIELD.GUEST_RFLAGS, 2);

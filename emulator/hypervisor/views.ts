@@ -24,7 +24,7 @@ import { VMCS_FIELDS } from '../vmx/vmcs-fields.ts';
 import type { XenDomain, XenVcpu } from './domain.ts';
 import { isMasked, isPending, VIRQ_NAMES } from './event-channels.ts';
 import { FIELD } from './hardware.ts';
-import type { Hypervisor } from './hypervisor.ts';
+import { type Hypervisor, pagingOf } from './hypervisor.ts';
 import { p2mRanges } from './p2m-ranges.ts';
 import { viewPvVcpu } from './pv/pv-view.ts';
 
@@ -58,6 +58,9 @@ const FIELDS: Readonly<Record<string, number>> = {
   rip: FIELD.GUEST_RIP,
   rflags: FIELD.GUEST_RFLAGS,
 };
+/** Registers in whose place the processor holds others under shadow paging. */
+const isShadowed = (name: string): name is 'cr0' | 'cr3' | 'cr4' | 'efer' =>
+  ['cr0', 'cr3', 'cr4', 'efer'].includes(name);
 const SEGMENT_NAMES = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'] as const;
 const CR0_PE = 1n;
 const CR0_PG = 1n << 31n;
@@ -69,6 +72,7 @@ export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain =>
     id: domain.id,
     name: domain.config.name,
     type: domain.type,
+    paging: domain.type === 'pv' ? 'direct' : domain.shadow === undefined ? 'hap' : 'shadow',
     get state() {
       const isBlocked = domain.vcpus.every(({ state }) => state !== 'runnable');
       return domain.state === 'running' && isBlocked ? 'blocked' : domain.state;
@@ -139,7 +143,8 @@ const viewVcpu = (hypervisor: Hypervisor, vcpu: XenVcpu): Vcpu => {
       return vcpu.exits;
     },
     get mode() {
-      return `ring ${small(CPL)} ${modeOf(slot(CR0), slot(EFER), width())}`;
+      const { cr0, efer } = pagingOf(hypervisor, vcpu);
+      return `ring ${small(CPL)} ${modeOf(cr0, efer, width())}`;
     },
     get codeWidth() {
       return width();
@@ -153,6 +158,7 @@ const viewVcpu = (hypervisor: Hypervisor, vcpu: XenVcpu): Vcpu => {
     register(name) {
       const field = FIELDS[name];
       if (field !== undefined) return hardware.peekField(vcpu, field);
+      if (vcpu.guest !== undefined && isShadowed(name)) return pagingOf(hypervisor, vcpu)[name];
       const at = SLOTS.get(name);
       return at === undefined ? undefined : slot(at);
     },

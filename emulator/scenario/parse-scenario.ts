@@ -77,6 +77,8 @@ const DOMAIN_KEYS = [
   'cmdline',
   'memory',
   'maxmem',
+  'hap',
+  'shadow_memory',
   'vcpus',
   'cpus',
   'cpu_weight',
@@ -103,6 +105,8 @@ const readDomain = (node: TreeNode, pcpus: number, check: Check): ScenarioDomain
     cmdline: string(all.get('cmdline'), check, true) ?? '',
     memory,
     maxmem,
+    hap: boolean(all.get('hap'), check) ?? true,
+    shadow_memory: integer(all.get('shadow_memory'), 1, 1024, check),
     vcpus: integer(all.get('vcpus'), 1, 32, check) ?? 1,
     cpus: cpuList(all.get('cpus'), pcpus, check),
     cpu_weight: integer(all.get('cpu_weight'), 1, 65_535, check) ?? 256,
@@ -147,6 +151,15 @@ const integer = (
   const value = node.kind === 'number' ? node.value : Number.NaN;
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   check.report(node, `a whole number from ${least} to ${most} was expected.`);
+  return undefined;
+};
+
+/** xl.cfg has 0 and 1. */
+const boolean = (node: TreeNode | undefined, check: Check): boolean | undefined => {
+  if (node === undefined) return undefined;
+  if (node.kind === 'boolean') return node.value;
+  if (node.kind === 'number' && (node.value === 0 || node.value === 1)) return node.value === 1;
+  check.report(node, 'true, false, 1 or 0 was expected.');
   return undefined;
 };
 

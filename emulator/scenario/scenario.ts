@@ -27,6 +27,10 @@ export interface ScenarioDomain {
   /** MiB. */
   readonly memory: number;
   readonly maxmem: number;
+  /** False: shadow page tables in place of EPT. */
+  readonly hap: boolean;
+  /** MiB for shadow page tables; undefined: by memory and vCPUs. */
+  readonly shadow_memory: number | undefined;
   readonly vcpus: number;
   /** xl.cfg's CPU list, '0-3,^1' or 'all', as numbers; undefined: all. */
   readonly cpus: readonly number[] | undefined;

@@ -1,4 +1,4 @@
-/** Every sample on both engines: the same state after every stretch, and the same end. */
+/** Every sample on both engines, with EPT and without: the same state after every stretch, and the same end. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,15 +17,17 @@ const readFile = (path: string, from: string) => {
   return found === undefined ? undefined : { path: found, bytes: readFileSync(found) };
 };
 
-const machineOf = (name: string, engine: 'interpreter' | 'reference') => {
+const machineOf = (name: string, engine: 'interpreter' | 'reference', hap: boolean) => {
   const path = join(samples, name, 'main.asm');
   const { bytes: program } = assemble(readFileSync(path, 'utf8'), { path, readFile });
-  return createMachine({ engine, domains: [{ name, program, memoryBytes: 16 * 2 ** 20 }] });
+  return createMachine({ engine, domains: [{ name, program, memoryBytes: 16 * 2 ** 20, hap }] });
 };
 
-test.each(names)('%s', (name) => {
-  const interpreter = machineOf(name, 'interpreter');
-  const reference = machineOf(name, 'reference');
+const runs = names.flatMap((name) => [true, false].map((hap) => [name, hap] as const));
+
+test.each(runs)('%s, hap %s', (name, hap) => {
+  const interpreter = machineOf(name, 'interpreter', hap);
+  const reference = machineOf(name, 'reference', hap);
   for (let round = 0; round < 25; round += 1) {
     const budget = 1 + ((round * 37) % 113) * (round < 20 ? 1 : 50);
     const stop = interpreter.run(budget);

@@ -1,4 +1,4 @@
-/** Every sample, assembled here and run to its end: the console says what expected.txt says. */
+/** Every sample, assembled here and run to its end, with EPT and without: the console says what expected.txt says. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,10 +26,10 @@ const programOf = (name: string): Uint8Array => {
 
 const MEMORY_BYTES = 16 * 2 ** 20;
 
-const run = (program: Uint8Array, name: string) => {
+const run = (program: Uint8Array, name: string, hap = true) => {
   let console = '';
   const machine = createMachine({
-    domains: [{ name, program, memoryBytes: MEMORY_BYTES }],
+    domains: [{ name, program, memoryBytes: MEMORY_BYTES, hap }],
     console: (_domain, text) => {
       console += text;
     },
@@ -46,5 +46,12 @@ describe.each(names)('%s', (name) => {
     expect(first.stop).toMatchObject({ why: 'end', reason: 'poweroff' });
     expect(first.console).toBe(readFileSync(join(samples, name, 'expected.txt'), 'utf8'));
     expect(run(program, name).hash).toBe(first.hash);
+  });
+
+  test('prints the same with shadow page tables', () => {
+    const { stop, console } = run(programOf(name), name, false);
+
+    expect(stop).toMatchObject({ why: 'end', reason: 'poweroff' });
+    expect(console).toBe(readFileSync(join(samples, name, 'expected.txt'), 'utf8'));
   });
 });

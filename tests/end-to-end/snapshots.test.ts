@@ -19,14 +19,16 @@ const readFile = (path: string, from: string) => {
   return found === undefined ? undefined : { path: found, bytes: readFileSync(found) };
 };
 
-const machineOf = (name: string) => {
+const machineOf = (name: string, hap = true) => {
   const path = join(samples, name, 'main.asm');
   const { bytes: program } = assemble(readFileSync(path, 'utf8'), { path, readFile });
-  return () => createMachine({ domains: [{ name, program, memoryBytes: 8 * 2 ** 20 }] });
+  return () => createMachine({ domains: [{ name, program, memoryBytes: 8 * 2 ** 20, hap }] });
 };
 
-test.each(names)('%s', (name) => {
-  const create = machineOf(name);
+const runs = names.flatMap((name) => [true, false].map((hap) => [name, hap] as const));
+
+test.each(runs)('%s, hap %s', (name, hap) => {
+  const create = machineOf(name, hap);
   const whole = create();
   whole.run(LIMIT);
   for (let cut = 1; cut <= CUTS; cut += 1) {
@@ -36,6 +38,7 @@ test.each(names)('%s', (name) => {
     second.restore(first.save());
     second.run(LIMIT);
     expect(second.stateHash()).toBe(whole.stateHash());
+    expect(second.domains[0]?.exitCounts).toEqual(whole.domains[0]?.exitCounts);
     expect(second.domains[0]?.consoleText).toBe(whole.domains[0]?.consoleText);
   }
 });

@@ -9,7 +9,7 @@ import type { ExitHandler } from './exit.ts';
 import { hlt } from './hlt.ts';
 import { io } from './io.ts';
 import { rdmsr, wrmsr } from './msr.ts';
-import { exception, interruptWindow, invd, notOffered, wbinvd } from './small-exits.ts';
+import { exception, interruptWindow, invd, invlpg, notOffered, wbinvd } from './small-exits.ts';
 import { vmcall } from './vmcall.ts';
 
 export const EXIT_HANDLERS: readonly ExitHandler[] = [
@@ -19,6 +19,7 @@ export const EXIT_HANDLERS: readonly ExitHandler[] = [
   cpuid,
   hlt,
   invd,
+  invlpg,
   vmcall,
   crAccess,
   io,

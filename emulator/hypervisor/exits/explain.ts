@@ -9,18 +9,38 @@ import { hex } from './exit.ts';
 /** A line each. */
 export const explainExit = (event: VmExitEvent): string[] => [
   `Basic exit reason ${event.number}: ${event.reason}.`,
+  ...(event.number === 0 ? explainInterruption(event.interruptionInformation) : []),
   ...(QUALIFICATIONS[event.number]?.(event.qualification) ?? [
     `Exit qualification: ${hex(event.qualification)}.`,
   ]),
   ...(event.number === 48 || event.number === 49
     ? [`Guest-physical address: ${hex(event.guestPhysical)}.`]
     : []),
-  `Guest RIP: ${hex(event.rip)}; the instruction has ${event.instructionLength} bytes.`,
+  `Guest RIP: ${hex(event.rip)}${event.instructionLength === 0 ? '' : `; the instruction has ${event.instructionLength} bytes`}.`,
 ];
+
+/** VM-exit interruption information: SDM Vol. 3C 24.9.2. */
+const explainInterruption = (information: number): string[] => {
+  const value = BigInt(information);
+  const vector = field(value, 0, 7);
+  const type = {
+    2: 'NMI',
+    3: 'hardware exception',
+    5: 'privileged software exception',
+    6: 'software exception',
+  }[field(value, 8, 10)];
+  return [
+    `Bits 7:0: vector ${vector}${vector === PF ? ', #PF; the exit qualification is the linear address' : ''}.`,
+    `Bits 10:8: ${type ?? 'no exception'}.`,
+    `Bit 11: ${bit(value, 11) ? 'with an error code' : 'without an error code'}.`,
+  ];
+};
 
 const bit = (value: bigint, position: number): boolean => ((value >> BigInt(position)) & 1n) === 1n;
 const field = (value: bigint, first: number, last: number): number =>
   Number((value >> BigInt(first)) & ((1n << BigInt(last - first + 1)) - 1n));
+
+const PF = 14;
 
 const QUALIFICATIONS: Readonly<Record<number, (value: bigint) => string[]>> = {
   28: (value) => [

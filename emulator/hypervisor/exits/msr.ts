@@ -20,6 +20,7 @@ import {
   TSC_AUX,
 } from '../../cpu/state.ts';
 import { HYPERCALL_PAGE_MSR } from '../cpuid-policy.ts';
+import { CR0_PG, EFER_LMA, EFER_LME, readControl, writeControl } from '../guest-control.ts';
 import { FIELD } from '../hardware.ts';
 import { writeGpa } from '../hypervisor.ts';
 import {
@@ -41,11 +42,8 @@ const EFER = 0xc000_0080;
 const TIME_STAMP_COUNTER = 0x10;
 const MICROCODE = 0x8b;
 const PAT = 0x277;
-const EFER_LMA = 1n << 10n;
-const EFER_LME = 1n << 8n;
 /** SCE, LME, LMA, NXE. */
 const EFER_DEFINED = 0xd01n;
-const CR0_PG = 1n << 31n;
 
 /** MSRs that the guest owns: their slots in the processor's state. */
 const SLOTS: Readonly<Record<number, number>> = {
@@ -74,7 +72,7 @@ const readMsr = (context: ExitContext, msr: number): bigint | undefined => {
   const { hypervisor, vcpu } = context;
   const slot = SLOTS[msr];
   if (slot !== undefined) return hypervisor.hardware.slot(vcpu, slot);
-  if (msr === EFER) return readField(context, FIELD.GUEST_IA32_EFER);
+  if (msr === EFER) return readControl(hypervisor, vcpu).efer;
   if (msr === PAT) return readField(context, FIELD.GUEST_IA32_PAT);
   if (msr === TIME_STAMP_COUNTER) return BigInt(hypervisor.nowNs);
   return msr === MICROCODE ? 0n : undefined;
@@ -96,14 +94,13 @@ const writeMsr = (context: ExitContext, msr: number, value: bigint): boolean => 
   return slot !== undefined || msr === MICROCODE;
 };
 
-const writeEfer = (context: ExitContext, value: bigint): boolean => {
-  const old = readField(context, FIELD.GUEST_IA32_EFER);
-  const isPaging = (readField(context, FIELD.GUEST_CR0) & CR0_PG) !== 0n;
+const writeEfer = ({ hypervisor, vcpu }: ExitContext, value: bigint): boolean => {
+  const old = readControl(hypervisor, vcpu);
+  const isPaging = (old.cr0 & CR0_PG) !== 0n;
   if ((value & ~EFER_DEFINED) !== 0n) return false;
-  if (isPaging && ((value ^ old) & EFER_LME) !== 0n) return false;
-  writeField(context, FIELD.GUEST_IA32_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
-  context.hypervisor.hardware.invalidateTranslations();
-  return true;
+  if (isPaging && ((value ^ old.efer) & EFER_LME) !== 0n) return false;
+  const efer = (value & ~EFER_LMA) | (old.efer & EFER_LMA);
+  return writeControl(hypervisor, vcpu, { ...old, efer }) !== 'refuse';
 };
 
 /** 32 bytes a hypercall: `mov eax, number; vmcall; ret`, or `ud2` for iret (Xen, vmx_init_hypercall_page). */

@@ -4,6 +4,7 @@
  */
 import { exitReasonNumber } from '../../vmx/exit-reasons.ts';
 import { FIELD, INTERRUPT_WINDOW_EXITING } from '../hardware.ts';
+import { handleShadowFault, isShadowFault } from '../shadow/fault-exit.ts';
 import {
   advance,
   advanceStep,
@@ -32,11 +33,16 @@ export const interruptWindow: ExitHandler = {
   },
 };
 
-/** An exception that the bitmap intercepts goes back to the guest unchanged. */
+/** An exception that the bitmap intercepts goes back to the guest, but for faults of shadow tables. */
 export const exception: ExitHandler = {
   number: 0,
   *handle(context) {
     const information = readField(context, FIELD.EXIT_INTERRUPTION_INFORMATION);
+    const { shadow } = context.vcpu.domain;
+    if (shadow !== undefined && isShadowFault(context, information)) {
+      yield* handleShadowFault(context, shadow);
+      return;
+    }
     yield step('Hand the exception back', () => `vector ${information & 0xffn}`);
     writeField(context, FIELD.ENTRY_INTERRUPTION_INFORMATION, information & ~(1n << 12n));
     const errorCode = readField(context, FIELD.EXIT_INTERRUPTION_ERROR_CODE);
@@ -55,6 +61,8 @@ const skipping = (number: number, what: string): ExitHandler => ({
   },
 });
 
+/** Shadow entries follow every write to the guest's tables, so that none is stale. */
+export const invlpg = skipping(14, "the shadow is in step with the guest's tables already");
 export const invd = skipping(13, 'caches are not simulated');
 export const wbinvd = skipping(54, 'caches are not simulated');
 

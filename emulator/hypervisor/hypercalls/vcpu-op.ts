@@ -12,6 +12,7 @@ import {
   VIRQ_TIMER,
   vcpuInfoAt,
 } from '../event-channels.ts';
+import { tellOfWrite } from '../hypervisor.ts';
 import { defineHypercall, type ErrorName, type HypercallContext } from './hypercall.ts';
 
 const common = { number: 24, source: 'Xen public/vcpu.h', argumentIndex: 2 } as const;
@@ -99,11 +100,11 @@ export const vcpuRegisterInfo = defineHypercall({
     if (target.infoMaddr !== undefined) return 'EINVAL';
     const frame = target.domain.p2m.lookup(Number(mfn) as Gfn).mfn;
     if (frame === undefined) return 'EINVAL';
-    const { memory, noteWrite } = context.hypervisor.hardware;
+    const { memory } = context.hypervisor.hardware;
     const old = vcpuInfoAt(target);
     const maddr = (frame * 4096 + Number(offset)) as Maddr;
     memory.bytes.copyWithin(hostAddressOf(maddr), old, old + 64);
-    noteWrite(maddr, 64);
+    tellOfWrite(context.hypervisor, maddr, 64);
     target.infoMaddr = maddr;
     markAllPending(context, target);
     return 0;
