@@ -96,6 +96,30 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     ],
   },
   {
+    name: 'shadow-fault',
+    label: 'Shadow faults',
+    description: 'A page fault of a domain without EPT, which shadow page tables have or lack.',
+    filterHint: 'sync,0x1000-0x1fff',
+    events: [
+      entry('shadow-fault:guest', 'Guest', "The guest's own tables refuse the access."),
+      entry('shadow-fault:fill', 'Fill', "The shadow lacks what the guest's tables say."),
+      entry('shadow-fault:sync', 'Sync', 'The guest writes a table that is shadowed.'),
+      entry('shadow-fault:override', 'Override', 'A write that only a clear CR0.WP allows.'),
+      entry('shadow-fault:p2m', 'P2M', 'The P2M does not allow the access.'),
+    ],
+  },
+  {
+    name: 'shadow-update',
+    label: 'Shadow updates',
+    description: "Shadow page tables follow the guest's.",
+    filterHint: 'sync,0x1000-0x1fff',
+    events: [
+      entry('shadow-update:shadow', 'Shadow', 'A table of the guest gets a shadow page.'),
+      entry('shadow-update:unshadow', 'Unshadow', 'A table of the guest loses its shadow page.'),
+      entry('shadow-update:sync', 'Sync', 'An entry has been written, and the shadow follows.'),
+    ],
+  },
+  {
     name: 'balloon',
     label: 'Balloon',
     description: 'The guest gives pages back to the hypervisor, or takes them again.',

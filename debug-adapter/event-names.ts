@@ -20,6 +20,7 @@ const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
   ['vmentry', 'vm-entry'],
   ['ept', 'ept-violation'],
   ['p2m', 'p2m-change'],
+  ['shadow', 'shadow-fault'],
   ...(
     [
       'vm-exit',
@@ -27,6 +28,8 @@ const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
       'trap',
       'hypercall',
       'ept-violation',
+      'shadow-fault',
+      'shadow-update',
       'balloon',
       'p2m-change',
       'page-table-update',
@@ -48,9 +51,21 @@ export type ParsedEvent = EventBreakpoint | { readonly problem: string };
 
 const NUMBER = /^(0x[0-9a-f]+|\d+)$/i;
 const RANGE = /^(0x[0-9a-f]+|\d+)-(0x[0-9a-f]+|\d+)$/i;
+/** Kinds whose events happen at addresses, with words of their own. */
+const PLACED: ReadonlySet<EventKind> = new Set<EventKind>([
+  'balloon',
+  'ept-violation',
+  'shadow-fault',
+  'shadow-update',
+]);
+/** What events of such a kind may be called beside their access. */
+const NAMES: Partial<Record<EventKind, readonly string[]>> = {
+  'shadow-fault': ['guest', 'fill', 'sync', 'override', 'p2m'],
+  'shadow-update': ['shadow', 'unshadow', 'sync'],
+};
 const ACCESSES = ['read', 'write', 'execute'] as const;
 
-/** Kinds whose events have names and happen at an address. */
+/** Kinds whose events have names, whatever they are, and happen at an address. */
 const NAMED_AND_PLACED: ReadonlySet<EventKind> = new Set<EventKind>([
   'p2m-change',
   'page-table-update',
@@ -123,16 +138,21 @@ function placedFilter(kind: EventKind, words: readonly string[]): EventFilter | 
     return isKnown && more.length === 0 ? { ...placed, direction } : undefined;
   }
   if (NAMED_AND_PLACED.has(kind)) return { ...placed, names: rest };
+  const known = NAMES[kind] ?? [];
+  const names = rest.filter((word) => known.includes(word));
   const access = ACCESSES.filter((word) => rest.includes(word));
-  return access.length === rest.length ? { ...placed, access } : undefined;
+  if (access.length + names.length !== rest.length) return undefined;
+  return {
+    ...placed,
+    ...(access.length === 0 ? {} : { access }),
+    ...(names.length === 0 ? {} : { names }),
+  };
 }
 
 function filterOf(kind: EventKind, text: string): EventFilter | undefined {
   const words = text.split(',').map((word) => word.trim());
   if (words.some((word) => word === '')) return undefined;
-  if (kind === 'balloon' || kind === 'ept-violation' || NAMED_AND_PLACED.has(kind)) {
-    return placedFilter(kind, words);
-  }
+  if (PLACED.has(kind) || NAMED_AND_PLACED.has(kind)) return placedFilter(kind, words);
   if (words.every((word) => NUMBER.test(word))) return { numbers: words.map(Number) };
   return words.some((word) => NUMBER.test(word)) ? undefined : { names: words };
 }

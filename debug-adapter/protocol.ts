@@ -19,6 +19,8 @@ export interface LaunchArguments extends DebugProtocol.LaunchRequestArguments {
   readonly stopOnEntry?: boolean;
   /** Memory of the domain in MiB; default 64. Not for scenarios. */
   readonly memory?: number;
+  /** EPT, or, if false, shadow page tables; default true. Not for scenarios. */
+  readonly hap?: boolean;
   /** vCPUs of the domain; default 1. Not for scenarios. */
   readonly vcpus?: number;
   /** The guest's command line. Not for scenarios. */

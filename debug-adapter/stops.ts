@@ -1,7 +1,13 @@
 /**
  * Why the machine stopped, in the words of the SDM and of Xen.
  */
-import type { AccessEvent, GrantEvent, MachineEvent, StopReason } from '../emulator/index.ts';
+import type {
+  AccessEvent,
+  GrantEvent,
+  MachineEvent,
+  ShadowFaultEvent,
+  StopReason,
+} from '../emulator/index.ts';
 import { exceptionOf } from '../isa/index.ts';
 import type { Carrier } from './breakpoints/request.ts';
 import { hex } from './numbers.ts';
@@ -92,6 +98,12 @@ const describeEvent = (
   };
 };
 
+const UPDATES = {
+  shadow: 'Table shadowed',
+  unshadow: 'Table not shadowed any more',
+  sync: 'Shadow entry follows',
+} as const;
+
 /** An event in a few words: 'VM exit 10 CPUID'. */
 export const titleOf = (event: MachineEvent): string => {
   switch (event.kind) {
@@ -105,6 +117,10 @@ export const titleOf = (event: MachineEvent): string => {
       return `Hypercall ${event.operation ?? event.name}`;
     case 'ept-violation':
       return `EPT violation: ${event.access} of gpa ${hex(event.gpa)}`;
+    case 'shadow-fault':
+      return `Shadow fault, ${event.cause}: ${event.access} of ${hex(event.gva)}`;
+    case 'shadow-update':
+      return `${UPDATES[event.action]}: level ${event.level}, gfn ${hex(event.gfn)}`;
     case 'balloon':
       return `Balloon ${event.direction}: gfn ${hex(event.gfn)}`;
     case 'p2m-change':
@@ -155,6 +171,15 @@ const pageFaultWords = (errorCode: number): string =>
     .filter((word) => word !== '')
     .join(', ');
 
+const FAULT_CAUSES: Readonly<Record<ShadowFaultEvent['cause'], string>> = {
+  guest: "The guest's own tables refuse it: the guest gets the #PF.",
+  fill: "The guest's tables allow it: the shadow lacks the entries, or their rights.",
+  sync: "It is a write to a table of the guest's that is shadowed: it is emulated, and the shadow follows.",
+  override:
+    'The page is read-only, and CR0.WP is clear for the guest alone: the write is emulated.',
+  p2m: 'The P2M does not allow it.',
+};
+
 /** What happened, a line each. Exits are explained by the machine itself (`exitInProgress`). */
 export const explainEvent = (event: MachineEvent): string[] => {
   const where = `${vcpuName(event.domain, event.vcpu)} at RIP ${hex(event.rip)}, after ${event.retired} instructions.`;
@@ -172,6 +197,23 @@ export const explainEvent = (event: MachineEvent): string[] => {
       return [
         `A ${event.access} of guest-physical address ${hex(event.gpa)}, which the P2M has as ${event.p2mType}.`,
         ...(event.gva === undefined ? [] : [`Guest-linear address: ${hex(event.gva)}.`]),
+        where,
+      ];
+    case 'shadow-fault':
+      return [
+        `A ${event.access} of ${hex(event.gva)} faulted: ${pageFaultWords(event.errorCode)}.`,
+        FAULT_CAUSES[event.cause],
+        ...(event.gpa === undefined
+          ? []
+          : [`Guest-physical address: ${hex(event.gpa)}, ${event.p2mType ?? 'hole'} in the P2M.`]),
+        where,
+      ];
+    case 'shadow-update':
+      return [
+        `${titleOf(event)}${event.index === undefined ? '' : `, entry ${event.index}`}.`,
+        ...(event.guestEntry === undefined || event.shadowEntry === undefined
+          ? []
+          : [`Guest entry ${hex(event.guestEntry)}, shadow entry ${hex(event.shadowEntry)}.`]),
         where,
       ];
     case 'balloon':

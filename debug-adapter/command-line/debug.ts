@@ -12,6 +12,7 @@ export interface DebugOptions {
   readonly include?: readonly string[];
   /** In MiB. */
   readonly memory?: number;
+  readonly hap?: boolean;
   readonly cmdline?: string;
   readonly type?: 'pv' | 'pvh';
 }

@@ -81,6 +81,7 @@ program
   .option('--json', 'print events, the console and the end as one JSON object a line')
   .option('-I, --include <folder...>', 'folders searched for included files')
   .option('-m, --memory <mebibytes>', "the domain's memory; default 64", positive)
+  .option('--no-hap', 'shadow page tables in place of EPT')
   .option('--cmdline <text>', 'command line of the guest')
   .addOption(domainType())
   .addHelpText(
@@ -122,6 +123,7 @@ program
   .argument('<program>', 'NASM source, ELF executable, flat binary or scenario')
   .option('-I, --include <folder...>', 'folders searched for included files')
   .option('-m, --memory <mebibytes>', "the domain's memory", positive)
+  .option('--no-hap', 'shadow page tables in place of EPT')
   .option('--cmdline <text>', 'command line of the guest')
   .addOption(domainType())
   .exitOverride()

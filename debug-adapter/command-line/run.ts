@@ -23,6 +23,7 @@ export interface RunOptions {
   readonly include?: readonly string[];
   /** In MiB. */
   readonly memory?: number;
+  readonly hap?: boolean;
   readonly cmdline?: string;
   readonly type?: DomainType;
 }

@@ -17,6 +17,7 @@ import { LaunchError, type OpenedProgram, openProgram, readBytes } from './open-
 
 export interface GuestOptions {
   readonly memory?: number | undefined;
+  readonly hap?: boolean | undefined;
   readonly vcpus?: number | undefined;
   readonly cmdline?: string | undefined;
   readonly include?: readonly string[] | undefined;
@@ -58,6 +59,7 @@ export const openGuests = async (
     program: program.bytes,
     programName: path,
     memoryBytes: (options.memory ?? DEFAULT_MEMORY) * MEBIBYTE,
+    hap: options.hap,
     vcpus: options.vcpus,
     commandLine: options.cmdline,
     type: options.domainType,
@@ -121,6 +123,9 @@ const domainOf = async (
     programName: joinPath(folder, domain.kernel),
     memoryBytes: domain.memory * MEBIBYTE,
     maximumMemoryBytes: domain.maxmem * MEBIBYTE,
+    hap: domain.hap,
+    shadowMemoryBytes:
+      domain.shadow_memory === undefined ? undefined : domain.shadow_memory * MEBIBYTE,
     vcpus: domain.vcpus,
     commandLine: domain.cmdline,
     modules:

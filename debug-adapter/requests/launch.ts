@@ -20,6 +20,9 @@ export const checkLaunch = (args: unknown): LaunchArguments => {
       );
     }
   }
+  if (launch.hap !== undefined && typeof launch.hap !== 'boolean') {
+    throw new RequestError(`"hap" is ${JSON.stringify(launch.hap)}; true or false was expected.`);
+  }
   if (launch.cmdline !== undefined && typeof launch.cmdline !== 'string') {
     throw new RequestError('"cmdline" is not a text.');
   }

@@ -41,6 +41,7 @@ const domainRow = (domain: Domain): Row => ({
 
 const partRows = (domain: Domain): Row[] => [
   leaf(domain, 'state', 'State', domain.shutdownReason ?? domain.state),
+  leaf(domain, 'type', 'Type', `${domain.type}, ${domain.paging}`),
   leaf(
     domain,
     'memory',

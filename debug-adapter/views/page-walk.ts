@@ -1,5 +1,6 @@
 /**
- * Page walk: the way of a linear address through the guest's tables and the EPT, entry by entry.
+ * Page walk: the way of a linear address through the guest's tables and the EPT, entry by entry; or,
+ * under shadow paging, each entry of the guest's beside the shadow entry that the processor uses.
  */
 import type { WalkLevel } from '../../emulator/index.ts';
 import { evaluateExpression } from '../expressions/evaluate.ts';
@@ -76,23 +77,39 @@ const groupLevels = (levels: readonly WalkLevel[]): Group[] => {
       ept.push(row);
       continue;
     }
+    const above = groups.at(-1);
+    if (above !== undefined && level.table === `shadow ${above.row.label}`) {
+      groups[groups.length - 1] = besides(above, row);
+      continue;
+    }
     groups.push({ row: { ...row, hasChildren: ept.length > 0 }, children: ept });
     ept = [];
   }
   return [...groups, ...ept.map((row) => ({ row, children: [] }))];
 };
 
+/** A guest's entry and its shadow side by side. */
+const besides = ({ row, children }: Group, shadow: Row): Group => ({
+  row: {
+    ...row,
+    detail: `guest ${row.detail ?? ''}  |  shadow ${shadow.detail ?? ''}`,
+    value: `${row.value ?? ''} | ${shadow.value ?? ''}`,
+    tooltip: `${row.tooltip ?? ''}\n${shadow.tooltip ?? ''}`,
+  },
+  children,
+});
+
 const problem = (text: string): Row => ({ id: 'problem', label: text, icon: 'warning' });
 
 const levelRow = ({ table, entryAddress, entry, bits, gpa }: WalkLevel, index: number): Row => {
-  const isEpt = table.startsWith('EPT');
-  const space = isEpt ? 'maddr' : 'gpa';
+  const isMachine = /^EPT|^shadow/.test(table);
+  const space = isMachine ? 'maddr' : 'gpa';
   return {
     id: `${index}`,
     label: table,
     detail: `${wide(entry)}  ${bits.join(' ')}`,
     value: wide(entry),
-    icon: isEpt ? 'symbol-reference' : 'symbol-array',
+    icon: isMachine ? 'symbol-reference' : 'symbol-array',
     tooltip: [
       `${table} at ${space} ${hex(entryAddress)}: ${wide(entry)}`,
       `bits set: ${bits.join(' ') || 'none'}`,

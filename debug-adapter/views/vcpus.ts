@@ -1,7 +1,7 @@
 /**
  * vCPUs: mode, registers, segments, and the VMCS by group.
  */
-import type { Vcpu } from '../../emulator/index.ts';
+import type { Machine, Vcpu } from '../../emulator/index.ts';
 import { grouped, wide } from '../numbers.ts';
 import type { Row } from '../protocol.ts';
 import { vcpuName } from '../threads.ts';
@@ -15,7 +15,7 @@ export const vcpus: View = {
 
   rows({ debuggee: { machine } }, parent) {
     const all = machine.domains.flatMap((domain) => [...domain.vcpus]);
-    if (parent === undefined) return all.map(vcpuRow);
+    if (parent === undefined) return all.map((vcpu) => vcpuRow(vcpu, pagingOf(machine, vcpu)));
     const [name = '', ...path] = parent.split('/');
     const vcpu = all.find((one) => vcpuName(one.domain, one.id) === name);
     if (vcpu === undefined) return [];
@@ -23,10 +23,13 @@ export const vcpus: View = {
   },
 };
 
-const vcpuRow = (vcpu: Vcpu): Row => ({
+const pagingOf = ({ domains }: Machine, vcpu: Vcpu): string =>
+  domains.find(({ id }) => id === vcpu.domain)?.paging ?? '';
+
+const vcpuRow = (vcpu: Vcpu, paging: string): Row => ({
   id: vcpuName(vcpu.domain, vcpu.id),
   label: vcpuName(vcpu.domain, vcpu.id),
-  detail: `${vcpu.state}, ${vcpu.mode}, RIP ${wide(vcpu.rip)}`,
+  detail: `${vcpu.state}, ${vcpu.mode}, ${paging}, RIP ${wide(vcpu.rip)}`,
   icon: 'circuit-board',
   hasChildren: true,
   expanded: vcpu.id === 0,
