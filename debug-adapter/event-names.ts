@@ -58,11 +58,6 @@ const PLACED: ReadonlySet<EventKind> = new Set<EventKind>([
   'shadow-fault',
   'shadow-update',
 ]);
-/** What events of such a kind may be called beside their access. */
-const NAMES: Partial<Record<EventKind, readonly string[]>> = {
-  'shadow-fault': ['guest', 'fill', 'sync', 'override', 'p2m'],
-  'shadow-update': ['shadow', 'unshadow', 'sync'],
-};
 const ACCESSES = ['read', 'write', 'execute'] as const;
 
 /** Kinds whose events have names, whatever they are, and happen at an address. */
@@ -83,6 +78,8 @@ const NAMES: Partial<Readonly<Record<EventKind, readonly string[]>>> = {
   hypercall: lower([...Object.values(HYPERCALL_NAMES), ...HYPERCALLS.map(({ name }) => name)]),
   exception: lower(EXCEPTIONS.flatMap(({ name }) => [`#${name}`, name])),
   'event-channel': ['send', 'bind', 'close', 'upcall'],
+  'shadow-fault': ['guest', 'fill', 'sync', 'override', 'p2m'],
+  'shadow-update': ['shadow', 'unshadow', 'sync'],
   grant: ['map', 'unmap', 'transfer'],
   domain: ['created', 'paused', 'unpaused', 'shutdown', 'crashed', 'destroyed'],
   interrupt: [],

@@ -7,6 +7,8 @@ const KINDS: Readonly<Record<EventKind, readonly [example: string, meaning: stri
   trap: ['trap:user,#pf', 'a PV guest enters the hypervisor'],
   hypercall: ['hypercall:memory_op', 'by name, sub-operation or number'],
   'ept-violation': ['ept-violation:write,0x1000-0x1fff', 'by access and guest-physical range'],
+  'shadow-fault': ['shadow-fault:sync,write', 'by cause, access and guest-physical range'],
+  'shadow-update': ['shadow-update:unshadow', 'shadow, unshadow or sync, and a range of the table'],
   balloon: ['balloon:decrease', 'decrease or populate, and a range'],
   'p2m-change': ['p2m-change:ballooned', 'by the new type and a range'],
   exception: ['exception:#pf,13', "the guest's, by name or vector"],
