@@ -3,12 +3,14 @@
  * expression.
  */
 
+import type { PeekedMemory } from '../emulator/index.ts';
 import type { Debuggee } from './debuggee.ts';
 import { evaluateExpression, type Value } from './expressions/evaluate.ts';
 import { createMachineScope } from './expressions/machine-scope.ts';
-import { parseExpression } from './expressions/parse.ts';
+import { ExpressionError, parseExpression } from './expressions/parse.ts';
 import type { Frame } from './frames.ts';
 import { hex } from './numbers.ts';
+import { scopesOf } from './variables/scopes.ts';
 
 export interface ConsoleResult {
   readonly text: string;
@@ -57,19 +59,43 @@ const COMMANDS: readonly ConsoleCommand[] = [
     },
   },
   {
-    usage: 'x[/COUNT] ADDRESS',
-    title: 'memory at a linear address, 16 bytes a line',
-    pattern: /^x(?:\/\d+)?(?=\s)/,
+    usage: 'x[/COUNT[SIZE]] ADDRESS',
+    title: 'memory at a linear address, 16 bytes a line; SIZE as in gdb: b, h, w or g',
+    pattern: /^x(?:\s*\/\s*[\da-z]*)?(?=\s)/,
     run(debuggee, frame, rest) {
-      const [, count = '4', text = ''] = /^(?:\/(\d+))?\s*(.*)$/.exec(rest) ?? [];
+      const format = /^\/\s*(\d*)([a-z]*)\s+(.*)$/.exec(rest);
+      if (rest.startsWith('/') && format === null) {
+        throw new ExpressionError(`'x${rest}' is not understood; expected is x/4g rsp`, 0);
+      }
+      const [, count = '', letters = '', text = rest] = format ?? [];
+      const size = /[bhwg]/.exec(letters)?.[0] ?? '';
       const vcpu = frame?.vcpu ?? debuggee.vcpuOf(undefined);
-      const address = addressOf(debuggee, frame, text);
+      const start = addressOf(debuggee, frame, text);
+      const bytesEach = UNITS[size] ?? 1;
+      const units = Math.min(Number(count || '4'), 256) * (size === '' ? 16 : 1);
       const space = { kind: 'gva', domain: vcpu.domain, vcpu: vcpu.id } as const;
-      const lines = Array.from({ length: Math.min(Number(count), 256) }, (_, index) => {
-        const at = BigInt.asUintN(64, address + BigInt(index) * 16n);
-        return memoryLine(at, debuggee.machine.peekMemory(space, at, 16));
-      });
+      const lines: string[] = [];
+      for (let done = 0; done < units * bytesEach; done += 16) {
+        const at = BigInt.asUintN(64, start + BigInt(done));
+        const length = Math.min(16, units * bytesEach - done);
+        lines.push(memoryLine(at, debuggee.machine.peekMemory(space, at, length), bytesEach));
+      }
       return looked(lines.join('\n'));
+    },
+  },
+  {
+    usage: 'registers',
+    title: 'the general registers, RIP and RFLAGS; also: info registers',
+    pattern: /^(?:registers|info\s+r\w*)$/,
+    run(debuggee, frame) {
+      const vcpu = frame?.vcpu ?? debuggee.vcpuOf(undefined);
+      const rows = scopesOf({
+        kind: 'code',
+        vcpu,
+        code: { rip: vcpu.rip, rsp: 0n, isGuess: false },
+        isInnermost: true,
+      })[0]?.container.rows();
+      return looked((rows ?? []).map(({ name, value }) => `${name.padEnd(7)}${value}`).join('\n'));
     },
   },
   {
@@ -105,7 +131,8 @@ const COMMANDS: readonly ConsoleCommand[] = [
     run: () =>
       looked(
         [
-          ...COMMANDS.map(({ usage, title }) => `${usage.padEnd(20)} ${title}`),
+          ...COMMANDS.map(({ usage, title }) => `${usage.padEnd(24)} ${title}`),
+          'TARGET = VALUE sets a register or memory: rax = 5, byte [rdi] = 0x41, gpa(0x1000) = 0.',
           'Anything else is an expression: rax, [rsp+8], byte [rdi], gpa(0x1000), p2m(0x10), walk(rip), vmcs.exit_reason, d2.v0.rip.',
         ].join('\n'),
       ),
@@ -119,25 +146,27 @@ const describePlace = (place: object): string =>
     )
     .join(', ');
 
-const memoryLine = (
-  at: bigint,
-  {
-    bytes,
-    holes,
-  }: {
-    readonly bytes: Uint8Array;
-    readonly holes: readonly { offset: number; lengthBytes: number }[];
-  },
-): string => {
+/** Bytes of gdb's sizes. */
+const UNITS: Readonly<Record<string, number>> = { b: 1, h: 2, w: 4, g: 8 };
+
+const memoryLine = (at: bigint, { bytes, holes }: PeekedMemory, bytesEach: number): string => {
   const isHole = (index: number): boolean =>
     holes.some(({ offset, lengthBytes }) => index >= offset && index < offset + lengthBytes);
   const cells = [...bytes].map((byte, index) =>
     isHole(index) ? '??' : byte.toString(16).padStart(2, '0'),
   );
+  const units: string[] = [];
+  for (let index = 0; index < cells.length; index += bytesEach) {
+    const unit = cells
+      .slice(index, index + bytesEach)
+      .reverse()
+      .join('');
+    units.push(bytesEach === 1 ? unit : `0x${unit}`);
+  }
   const text = [...bytes]
     .map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'))
     .join('');
-  return `${hex(at)}  ${cells.join(' ')}  ${text}`;
+  return `${hex(at)}  ${units.join(' ')}${bytesEach === 1 ? `  ${text}` : ''}`;
 };
 
 /** The result of a command; undefined if the text is none. Throws ExpressionError. */

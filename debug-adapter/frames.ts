@@ -38,6 +38,10 @@ export const framesOf = ({ machine, guestOf }: Debuggee, vcpu: Vcpu): Frame[] =>
   return isExiting ? [{ kind: 'exit', vcpu, exit }, ...code] : code;
 };
 
+/** Differs if a client would show other frames. */
+export const framesKey = (frames: readonly Frame[]): string =>
+  frames.map((frame) => (frame.kind === 'exit' ? 'exit' : hex(frame.code.rip))).join(' ');
+
 /** The frame with an id from `frameIdOf`; undefined if it is gone. */
 export const frameOf = (debuggee: Debuggee, frameId: number | undefined): Frame | undefined => {
   if (frameId === undefined) return framesOf(debuggee, debuggee.vcpuOf(undefined))[0];
@@ -84,7 +88,7 @@ export const describeFrame = (
     return {
       id,
       name: exit.title,
-      source: { name: exit.title, path: uri },
+      source: { name: 'hypervisor', path: uri },
       line: writeExit(exit).line,
       column: 1,
     };

@@ -5,10 +5,16 @@
 import type { Machine, StopReason } from '../emulator/index.ts';
 import type { AdapterHost } from './host.ts';
 
+/** Executes at most `budget` instructions; 'budget' if there is more to do. */
+export type Slice = (budget: number) => StopReason;
+
 export interface Runner {
   readonly isRunning: boolean;
-  /** Begins with `first`, then resumes until something stops the machine or `pause` is called. */
-  start(first: (budget: number) => StopReason): void;
+  /**
+   * Begins with `first`, then goes on with `next`, by default with what the machine was about to do,
+   * until something stops the machine or `pause` is called.
+   */
+  start(first: Slice, next?: Slice): void;
   pause(): void;
   /** Stops without a report; a later start is a new run. */
   abandon(): void;
@@ -37,7 +43,7 @@ export const createRunner = (
   let pauseIsAsked = false;
   let budget = FIRST_BUDGET;
 
-  const slice = (step: (budget: number) => StopReason): StopReason => {
+  const slice = (step: Slice): StopReason => {
     const start = host.now();
     const stop = step(budget);
     const took = host.now() - start;
@@ -45,7 +51,7 @@ export const createRunner = (
     else if (took < SLICE_MS / 2) budget = Math.min(LARGEST_BUDGET, budget * 2);
     return stop;
   };
-  const loop = async (own: number, first: (budget: number) => StopReason): Promise<void> => {
+  const loop = async (own: number, first: Slice, next: Slice): Promise<void> => {
     let step = first;
     for (;;) {
       await host.yieldNow();
@@ -55,7 +61,7 @@ export const createRunner = (
       report.sliced();
       if (own !== run) return;
       if (stop.why !== 'budget') return finish(stop);
-      step = machine.resume;
+      step = next;
     }
   };
   const finish = (stop: StopReason): void => {
@@ -66,11 +72,11 @@ export const createRunner = (
     get isRunning() {
       return running;
     },
-    start(first) {
+    start(first, next = machine.resume) {
       run += 1;
       running = true;
       pauseIsAsked = false;
-      loop(run, first).catch((error: unknown) => {
+      loop(run, first, next).catch((error: unknown) => {
         running = false;
         report.failed(error);
       });

@@ -213,6 +213,95 @@ test('registers are read and set, in parts and by expression', async () => {
   await expect(value('nothing_here')).rejects.toThrow("nothing is named 'nothing_here'");
 });
 
+test('what a VM entry would refuse can not be set', async () => {
+  const client = connect();
+  await start(client, { program: hello });
+  const set = (expression: string, value: string) =>
+    client.ask('setExpression', { expression, value });
+
+  await expect(set('rflags', '0x80000000')).rejects.toThrow('reserved bits of RFLAGS');
+  await expect(set('rip', '0x1_0000_0000')).rejects.toThrow('more than 32 bits');
+  await set('rflags', '0x40');
+  expect(await client.ask('evaluate', { expression: 'rflags' })).toMatchObject({
+    result: '0x42 = 66',
+  });
+});
+
+test('after a change by hand the client is told to look at frames, values and memory', async () => {
+  const client = connect();
+  await client.ask('initialize', { supportsInvalidatedEvent: true, supportsMemoryEvent: true });
+  await client.ask('launch', { program: hello });
+  await client.ask('configurationDone');
+  await client.next('stopped');
+  const { id: frameId } = await topFrame(client);
+  const memoryReference = 'gpa:d1:0x2000';
+  await client.ask('readMemory', { memoryReference, count: 16 });
+  const areasAfter = async (expression: string, value: string): Promise<unknown> => {
+    await client.ask('setExpression', { expression, value, frameId });
+    return (await client.next('invalidated')).body.areas;
+  };
+
+  expect(await areasAfter('rax', '1')).toEqual(['variables']);
+  expect((await client.next('memory')).body).toMatchObject({ memoryReference, offset: 0 });
+  expect(await areasAfter('rip', 'long_mode')).toEqual(['stacks']);
+});
+
+test('a macro is one breakpoint and one step over, and as many steps into as instructions', async () => {
+  const program = '/guests/macro.asm';
+  const source = [
+    'section .note.Xen note alloc',
+    'dd 4, 4, 18',
+    'db "Xen", 0',
+    'dd _start',
+    '%macro three 0',
+    'inc eax',
+    'inc eax',
+    'inc eax',
+    '%endmacro',
+    'section .text',
+    'bits 32',
+    'global _start',
+    '_start:',
+    'three',
+    'jmp _start',
+  ].join('\n');
+  const client = connect({ [program]: source });
+  await start(client, { program });
+  await client.ask('setBreakpoints', { source: { path: program }, breakpoints: [{ line: 14 }] });
+  const after = async (command: string, args: object = {}): Promise<unknown> => {
+    await client.ask(command, { threadId: THREAD, ...args });
+    await client.next('stopped');
+    const { result } = await client.ask<{ result: string }>('evaluate', { expression: 'eax' });
+    return [(await topFrame(client)).line, result];
+  };
+
+  expect(await after('next')).toEqual([15, '0x3']);
+  expect(await after('continue')).toEqual([14, '0x3']);
+  expect(await after('stepIn')).toEqual([14, '0x4']);
+  expect(await after('next', { granularity: 'instruction' })).toEqual([14, '0x5']);
+  expect(await after('next')).toEqual([15, '0x6']);
+  expect(await after('next')).toEqual([14, '0x6']);
+});
+
+test('the console sets what it names, and shows registers and memory', async () => {
+  const client = connect();
+  await start(client, { program: hello });
+  const type = async (expression: string): Promise<string> =>
+    (await client.ask<{ result: string }>('evaluate', { expression, context: 'repl' })).result;
+
+  expect(await type('rax = 1 << 4')).toBe('rax = 0x10');
+  expect(await type('rax == 0x10')).toBe('0x1');
+  expect(await type('set dword [0x2000] = 0x11223344')).toBe('dword [0x2000] = 0x11223344');
+  expect(await type('x/2w 0x2000')).toBe('0x2000  0x11223344 0x00000000');
+  expect(await type('x /1gx 0x2000')).toBe('0x2000  0x0000000011223344');
+  expect(await type('x/1 0x2000')).toMatch(/^0x2000 {2}44 33 22 11 00 .* D3"\.\.\./);
+  expect(await type('info registers')).toMatch(/^rax {4}0x0000000000000010$/m);
+  expect(await type('cs.limit')).toMatch(/^0xffffffff /);
+  expect(await type('idtr.base + msr.lstar + ss')).toBe('0x0');
+  await expect(type('x/4q 0x2000 0x1')).rejects.toThrow('not expected here');
+  await expect(type('exit.reason = 1')).rejects.toThrow('can not be set');
+});
+
 test('the console takes xl and expressions', async () => {
   const client = connect();
   await start(client, { program: hello });

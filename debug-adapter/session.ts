@@ -5,6 +5,7 @@ import {
   DebugSession,
   Event,
   InvalidatedEvent,
+  MemoryEvent,
   OutputEvent,
   Response,
   TerminatedEvent,
@@ -15,18 +16,22 @@ import { type BreakpointSet, createBreakpointSet } from './breakpoints/breakpoin
 import { createDebuggee, type Debuggee } from './debuggee.ts';
 import { exitUri } from './documents/exit-document.ts';
 import { ExpressionError } from './expressions/parse.ts';
+import { framesKey, framesOf } from './frames.ts';
 import type { AdapterHost } from './host.ts';
-import { grouped } from './numbers.ts';
+import { grouped, sizeText } from './numbers.ts';
 import { present } from './present.ts';
 import { openGuests } from './programs/open-guests.ts';
 import { LaunchError } from './programs/open-program.ts';
 import type { LaunchArguments, Row } from './protocol.ts';
 import { findRequest, REQUESTS } from './requests/catalog.ts';
-import { RequestError, type Session } from './requests/request.ts';
-import { createRunner, type Runner } from './runner.ts';
+import { RequestError, type Session, type Told } from './requests/request.ts';
+import { createRunner, type Runner, type Slice } from './runner.ts';
 import { describeStop, type Stop } from './stops.ts';
-import { threadIdOf } from './threads.ts';
+import { findVcpu, threadIdOf, vcpuOfThread } from './threads.ts';
 import { createVariableReferences } from './variables/container.ts';
+
+/** Clients look again at all that they have read from a reference on. */
+const WHOLE_MEMORY = 0x7fff_ffff;
 
 interface Launched {
   readonly launch: LaunchArguments;
@@ -45,6 +50,7 @@ export class HyperstepSession extends DebugSession implements Session {
   client: DebugProtocol.InitializeRequestArguments | undefined;
   lastStop: Stop | undefined;
   stopsAtCrash = true;
+  readonly told: Told = { frames: new Map(), memory: new Set() };
   #launched: Launched | undefined;
   #console = '';
   #consoleDomain = 0;
@@ -115,6 +121,8 @@ export class HyperstepSession extends DebugSession implements Session {
     this.#launched = { launch, debuggee, runner };
     this.lastStop = undefined;
     this.variables.clear();
+    this.told.frames.clear();
+    this.told.memory.clear();
     const isDebugged = launch.noDebug !== true;
     for (const breakpoint of this.breakpoints.bind(isDebugged ? debuggee.machine : undefined)) {
       this.sendEvent(new Event('breakpoint', { reason: 'changed', breakpoint }));
@@ -138,18 +146,19 @@ export class HyperstepSession extends DebugSession implements Session {
       threadId: threadIdOf(debuggee.machine.current.domain, debuggee.machine.current.vcpu),
       reason: 'entry',
       description: 'Paused on entry',
-      explanation: [],
+      explanation: entryWords(debuggee),
       hitBreakpointIds: [],
       event: undefined,
     });
   }
 
-  go(first: (budget: number) => StopReason): void {
+  go(first: Slice, next?: Slice): void {
     const { runner } = this.#require();
     if (runner.isRunning) throw new RequestError('The machine runs already; pause it first.');
     this.variables.clear();
+    this.told.frames.clear();
     this.lastStop = undefined;
-    runner.start(first);
+    runner.start(first, next);
   }
 
   pause(): void {
@@ -166,8 +175,24 @@ export class HyperstepSession extends DebugSession implements Session {
   }
 
   touched(): void {
-    this.sendEvent(new InvalidatedEvent(['variables']));
+    if (this.client?.supportsInvalidatedEvent === true) {
+      this.sendEvent(new InvalidatedEvent([this.#framesAreAsTold() ? 'variables' : 'stacks']));
+    }
+    if (this.client?.supportsMemoryEvent === true) {
+      for (const reference of this.told.memory) {
+        this.sendEvent(new MemoryEvent(reference, 0, WHOLE_MEMORY));
+      }
+    }
     this.#viewsChanged();
+  }
+
+  #framesAreAsTold(): boolean {
+    const { debuggee } = this;
+    return [...this.told.frames].every(([threadId, key]) => {
+      const { domain, vcpu: id } = vcpuOfThread(threadId);
+      const vcpu = findVcpu(debuggee.machine, domain, id);
+      return vcpu !== undefined && framesKey(framesOf(debuggee, vcpu)) === key;
+    });
   }
 
   markChanges(view: string, rows: Row[]): Row[] {
@@ -302,6 +327,15 @@ export class HyperstepSession extends DebugSession implements Session {
     );
   }
 }
+
+/** For those who wait for a guest that stands: that it does, and what to do. */
+const entryWords = ({ machine }: Debuggee): string[] => [
+  ...machine.domains.map(
+    ({ id, name, memoryBytes, vcpus, state }) =>
+      `Domain ${id} (${name}): ${sizeText(memoryBytes)}, ${vcpus.length} vCPU${vcpus.length === 1 ? '' : 's'}, ${state === 'paused' ? 'paused by the toolstack' : 'before its first instruction'}.`,
+  ),
+  'Continue runs; "help" tells what can be typed here.',
+];
 
 const isGone = (state: string): boolean =>
   state === 'shutdown' || state === 'crashed' || state === 'destroyed';

@@ -261,7 +261,7 @@ export const explainEvent = (event: MachineEvent): string[] => {
     case 'memory-access':
       return [...explainAccess(event), where];
     default:
-      return [`${titleOf(event)}.`, where];
+      return [where];
   }
 };
 

@@ -43,6 +43,8 @@ class RelayAdapter implements vscode.DebugAdapter {
         () => {},
       );
     }
+    const words = explanationOf(message);
+    if (words !== undefined) this.#messages.fire(words as vscode.DebugProtocolMessage);
     this.#messages.fire(message as vscode.DebugProtocolMessage);
   }
 
@@ -69,6 +71,18 @@ class RelayAdapter implements vscode.DebugAdapter {
     this.#messages.dispose();
   }
 }
+
+/**
+ * VS Code shows the text of a stop as a tool tip only, except for exceptions: the Debug Console has
+ * it too.
+ */
+const explanationOf = (message: DebugProtocol.ProtocolMessage): DebugProtocol.Event | undefined => {
+  const { type, event, body } = message as DebugProtocol.StoppedEvent;
+  if (type !== 'event' || event !== 'stopped') return undefined;
+  if (body.text === undefined || body.reason === 'exception') return undefined;
+  const output = `${body.description}\n${body.text.replaceAll(/^/gm, '    ')}\n`;
+  return { seq: 0, type: 'event', event: 'output', body: { category: 'console', output } };
+};
 
 export const registerDebugLauncher = (
   start: StartAdapterWorker,

@@ -13,6 +13,9 @@ const vcpu = {
   id: 0,
   domain: 1,
   register: (name: string) => registers.get(name),
+  segments: () => [
+    { name: 'fs', selector: 0x23, base: 0x7000n, limit: 0xfffff, accessRights: 0xc0f3 },
+  ],
   vmcs: () => [
     { title: '', fields: [{ name: 'Exit reason', encoding: 0x4402, value: 10n, widthBits: 32 }] },
   ],
@@ -46,6 +49,8 @@ test.each([
   ['d1.v0.rip', 5n],
   ['vmcs.exit_reason', 10n],
   ["exit.name == 'CPUID' && exit.leaf == eax", 1n],
+  ['fs + fs.base', 0x7023n],
+  ['FS.limit', 0xf_ffffn],
   ['start', 0x10_0000n],
   ['word [rip]', 0x202n],
   ['gpa(0)', 0x0101_0101_0101_0101n],
@@ -55,9 +60,13 @@ test.each([
   expect(evaluate(text)).toBe(value);
 });
 
-test.each(['d2.v0.rip', 'hypercall.name', 'qword [0x1000]', 'p2m(0x14)', 'constructor'])(
-  'refuses %s',
-  (text) => {
-    expect(() => evaluate(text)).toThrow('column 1');
-  },
-);
+test.each([
+  'd2.v0.rip',
+  'hypercall.name',
+  'qword [0x1000]',
+  'p2m(0x14)',
+  'fs.nothing',
+  'constructor',
+])('refuses %s', (text) => {
+  expect(() => evaluate(text)).toThrow('column 1');
+});

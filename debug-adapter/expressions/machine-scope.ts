@@ -1,6 +1,6 @@
 /**
  * What an expression may name on a machine, seen from one vCPU: registers and their parts,
- * `rflags` bits by name, symbols, `exit.*`, `hypercall.*`, `vmcs.*`, another vCPU's registers as
+ * `rflags` bits by name, `fs.base`, `idtr.limit`, `msr.lstar`, symbols, `exit.*`, `hypercall.*`, `vmcs.*`, another vCPU's registers as
  * `d2.v0.rip`, `access.*` of watched memory, and the functions gpa, maddr, walk and p2m. It only peeks.
  */
 import type { AddressSpace, Machine, MachineEvent, Vcpu } from '../../emulator/index.ts';
@@ -79,6 +79,24 @@ function registerOf(vcpu: Vcpu, written: string): bigint | undefined {
   return vcpu.register(name);
 }
 
+/** `cs` is its selector; `fs.base`, `cs.limit`, `ss.access` what the processor has cached. */
+function segmentPart(vcpu: Vcpu, written: string): bigint | undefined {
+  const [name = '', part = 'selector'] = written.toLowerCase().split('.', 2);
+  const segment = vcpu.segments().find((one) => one.name === name);
+  switch (part) {
+    case 'selector':
+      return segment && BigInt(segment.selector);
+    case 'base':
+      return segment?.base;
+    case 'limit':
+      return segment && BigInt(segment.limit);
+    case 'access':
+      return segment && BigInt(segment.accessRights);
+    default:
+      return undefined;
+  }
+}
+
 function eventField(machine: Machine, place: Place, name: string): Value | undefined {
   const [group, field = ''] = name.toLowerCase().split('.', 2);
   const event = place.event ?? machine.exitInProgress?.event;
@@ -141,7 +159,7 @@ export function createMachineScope(machine: Machine, place: Place): Scope {
         const fields = vcpu?.vmcs().flatMap((group) => group.fields) ?? [];
         return fields.find((field) => normalized(field.name) === wanted)?.value;
       }
-      const register = vcpu && registerOf(vcpu, name);
+      const register = vcpu && (registerOf(vcpu, name) ?? segmentPart(vcpu, name));
       if (register !== undefined) return register;
       const field = eventField(machine, place, name);
       if (field !== undefined || domain === undefined) return field;

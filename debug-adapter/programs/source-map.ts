@@ -20,11 +20,19 @@ interface MappedRange extends SourcePlace {
   readonly end: bigint;
 }
 
+/** Addresses [first, end) between which there is code of one line only. */
+export interface Run {
+  readonly first: bigint;
+  readonly end: bigint;
+}
+
 export interface SourceMap {
   /** The place whose code contains the address. */
   placeOf(address: bigint): SourcePlace | undefined;
-  /** First addresses of the ranges that come from a line, lowest first. */
+  /** Where the code of a line begins, lowest first: once for all instructions of a macro. */
   addressesOf(path: string, line: number): readonly bigint[];
+  /** The line's instructions around an address; the several of a macro belong together. */
+  runOf(address: bigint): Run | undefined;
   /** The lines of a file that have code, ascending. */
   linesOf(path: string): readonly number[];
   /** All files, as they were first named. */
@@ -38,7 +46,8 @@ export const createSourceMap = (program: OpenedProgram, view: ProgramView): Sour
   const sorted = [...ranges].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
   const byFile = new Map<string, Map<number, bigint[]>>();
   const names = new Map<string, string>();
-  for (const { path, line, first } of sorted) {
+  const runs = runsOf(sorted);
+  for (const { path, line, first } of runs) {
     const key = comparablePath(path);
     if (!names.has(key)) names.set(key, path);
     const lines = byFile.get(key) ?? new Map<number, bigint[]>();
@@ -47,16 +56,30 @@ export const createSourceMap = (program: OpenedProgram, view: ProgramView): Sour
     lines.set(line, addresses);
     addresses.push(first);
   }
+  const containing = (ranges: readonly MappedRange[], address: bigint): MappedRange | undefined => {
+    const range = lastAtOrBefore(ranges, address);
+    return range !== undefined && address < range.end ? range : undefined;
+  };
   return {
-    placeOf(address) {
-      const range = lastAtOrBefore(sorted, address);
-      return range !== undefined && address < range.end ? range : undefined;
-    },
+    placeOf: (address) => containing(sorted, address),
+    runOf: (address) => containing(runs, address),
     addressesOf: (path, line) => byFile.get(comparablePath(path))?.get(line) ?? [],
     linesOf: (path) => [...(byFile.get(comparablePath(path))?.keys() ?? [])].sort((a, b) => a - b),
     files: [...names.values()],
     boundaries: sorted.map(({ first }) => first),
   };
+};
+
+/** Neighbors of one line as one range; data may be between them. */
+const runsOf = (sorted: readonly MappedRange[]): MappedRange[] => {
+  const runs: MappedRange[] = [];
+  for (const range of sorted) {
+    const last = runs.at(-1);
+    if (last?.line === range.line && last.path === range.path) {
+      runs[runs.length - 1] = { ...last, end: range.end };
+    } else runs.push(range);
+  }
+  return runs;
 };
 
 const lastAtOrBefore = (
@@ -77,12 +100,13 @@ const lastAtOrBefore = (
 const fromAssembly = ({ assembly }: OpenedProgram): MappedRange[] =>
   (assembly?.lines ?? [])
     .filter(({ kind }) => kind === 'instruction')
-    .map(({ address, lengthBytes, path, line, column }) => ({
+    .map(({ address, lengthBytes, path, line }) => ({
       first: address,
       end: address + BigInt(lengthBytes),
       path,
       line,
-      column,
+      // A line has one instruction; a column would make editors put a mark into its text.
+      column: 1,
     }));
 
 const fromDwarf = (program: OpenedProgram, { lines }: ProgramView): MappedRange[] => {

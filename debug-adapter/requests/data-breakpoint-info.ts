@@ -21,12 +21,25 @@ export const dataBreakpointInfo = defineRequest<DebugProtocol.DataBreakpointInfo
     const bytes = args.bytes ?? DEFAULT_BYTES;
     return {
       dataId: `${reference}+${bytes}`,
-      description: `${bytes} bytes at ${reference}`,
+      description: describe(reference, bytes, pointerOf(args)),
       accessTypes: ['read', 'write', 'readWrite'],
       canPersist: true,
     };
   },
 });
+
+/** A register's memory is where it points to. */
+const pointerOf = ({
+  name,
+  variablesReference,
+}: DebugProtocol.DataBreakpointInfoArguments): string =>
+  variablesReference === undefined ? '' : `[${name}] `;
+
+/** The address first: lists of breakpoints are narrow. */
+const describe = (reference: string, bytes: number, name: string): string => {
+  const [address = '', ...space] = reference.split(':').reverse();
+  return `${name}${address}, ${bytes} byte${bytes === 1 ? '' : 's'} (${space.reverse().join(' ')})`;
+};
 
 const referenceFor = (
   { debuggee, variables }: Session,

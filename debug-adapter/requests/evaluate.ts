@@ -1,10 +1,29 @@
 /** evaluate: expressions of watches, hovers and the console; the console takes commands too. */
 import type { DebugProtocol } from '@vscode/debugprotocol';
+import { assign } from '../assignment.ts';
 import { evaluateIn, runCommand } from '../console.ts';
-import { frameOf } from '../frames.ts';
+import { type Frame, frameOf } from '../frames.ts';
 import { hex } from '../numbers.ts';
 import { vcpuName } from '../threads.ts';
-import { defineRequest } from './request.ts';
+import { defineRequest, RequestError, type Session } from './request.ts';
+
+/** `rax = 5`, `set dword [rsp] = 1`; comparisons have no single `=`. */
+const ASSIGNMENT = /^\s*(?:set\s+)?([^=<>!]+?)\s*=(?!=)\s*(.+)$/;
+
+const setByHand = (
+  session: Session,
+  frame: Frame | undefined,
+  target: string,
+  text: string,
+): DebugProtocol.EvaluateResponse['body'] => {
+  if (session.isRunning) throw new RequestError('The machine runs; pause it first.');
+  const value = evaluateIn(session.debuggee, frame, text);
+  if (typeof value === 'string') throw new RequestError(`'${text}' is not a number.`);
+  const problem = assign(session.debuggee, frame, target, value);
+  if (problem !== undefined) throw new RequestError(problem);
+  session.touched();
+  return { result: `${target} = ${hex(value)}`, variablesReference: 0 };
+};
 
 export const evaluate = defineRequest<
   DebugProtocol.EvaluateArguments,
@@ -18,6 +37,8 @@ export const evaluate = defineRequest<
       const result = runCommand(debuggee, frame, expression);
       if (result?.hasEffect === true) session.touched();
       if (result !== undefined) return { result: result.text, variablesReference: 0 };
+      const [, target = '', value = ''] = ASSIGNMENT.exec(expression) ?? [];
+      if (target !== '') return setByHand(session, frame, target, value);
     }
     const value = evaluateIn(debuggee, frame, expression);
     if (typeof value === 'string') return { result: value, variablesReference: 0 };

@@ -28,7 +28,6 @@ export const initialize = defineRequest<
       supportsHitConditionalBreakpoints: true,
       supportsLogPoints: true,
       supportsEvaluateForHovers: true,
-      supportsDelayedStackTraceLoading: true,
       supportsSteppingGranularity: true,
       supportTerminateDebuggee: true,
       supportsClipboardContext: true,

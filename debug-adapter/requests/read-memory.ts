@@ -13,9 +13,10 @@ export const readMemory = defineRequest<
 >({
   command: 'readMemory',
   capabilities: { supportsReadMemoryRequest: true },
-  handle({ debuggee }, { memoryReference, offset = 0, count }) {
+  handle({ debuggee, told }, { memoryReference, offset = 0, count }) {
     const place = parseReference(memoryReference, debuggee.machine.current);
     if (place === undefined) throw new RequestError(`'${memoryReference}' is no memory.`);
+    told.memory.add(memoryReference);
     const address = BigInt.asUintN(64, place.address + BigInt(offset));
     const length = Math.max(0, Math.min(count, COUNT_LIMIT));
     const { bytes, holes } = debuggee.machine.peekMemory(place.space, address, length);

@@ -2,13 +2,21 @@
  * What a DAP request is: its command, the capabilities it brings, and its answer.
  */
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import type { StopReason } from '../../emulator/index.ts';
 import type { BreakpointSet } from '../breakpoints/breakpoint-set.ts';
 import type { Debuggee } from '../debuggee.ts';
 import type { AdapterHost } from '../host.ts';
 import type { LaunchArguments, Row } from '../protocol.ts';
+import type { Slice } from '../runner.ts';
 import type { Stop } from '../stops.ts';
 import type { VariableReferences } from '../variables/container.ts';
+
+/** What a client holds of the machine. */
+export interface Told {
+  /** By thread: the frames, as `framesKey` has them. */
+  readonly frames: Map<number, string>;
+  /** Memory references that were read. */
+  readonly memory: Set<string>;
+}
 
 /** The session as requests see it. */
 export interface Session {
@@ -30,13 +38,15 @@ export interface Session {
   restart(launch: LaunchArguments | undefined): Promise<void>;
   /** After the client's configuration: stops at the entry or runs. */
   begin(): void;
-  /** Runs; `first` is the first slice. */
-  go(first: (budget: number) => StopReason): void;
+  /** Runs: slices as the runner takes them. */
+  go(first: Slice, next?: Slice): void;
   pause(): void;
   end(): void;
   say(category: 'console' | 'stdout' | 'stderr' | 'important', output: string): void;
   /** Something was changed by hand: clients look again. */
   touched(): void;
+  /** What the client was told, to be told again when it is touched. */
+  readonly told: Told;
   /** Marks the rows of a view that are not what they were at the stop before. */
   markChanges(view: string, rows: Row[]): Row[];
   sendEvent(event: DebugProtocol.Event): void;

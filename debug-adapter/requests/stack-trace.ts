@@ -1,6 +1,6 @@
 /** stackTrace: a VM exit that is being handled, then the guest's frames. */
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { describeFrame, framesOf } from '../frames.ts';
+import { describeFrame, framesKey, framesOf } from '../frames.ts';
 import { defineRequest } from './request.ts';
 
 export const stackTrace = defineRequest<
@@ -8,8 +8,9 @@ export const stackTrace = defineRequest<
   DebugProtocol.StackTraceResponse['body']
 >({
   command: 'stackTrace',
-  handle({ debuggee }, { threadId, startFrame = 0, levels }) {
+  handle({ debuggee, told }, { threadId, startFrame = 0, levels }) {
     const frames = framesOf(debuggee, debuggee.vcpuOf(threadId));
+    told.frames.set(threadId, framesKey(frames));
     const end = levels === undefined || levels === 0 ? frames.length : startFrame + levels;
     return {
       stackFrames: frames

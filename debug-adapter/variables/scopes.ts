@@ -50,6 +50,7 @@ export const scopesOf = (frame: Frame): ScopeDescription[] => {
     { name: 'Flags', isExpensive: false, container: bitsContainer(vcpu, 'rflags') },
     { name: 'Segments', isExpensive: false, container: segmentsContainer(vcpu) },
     { name: 'Control registers', isExpensive: false, container: controlContainer(vcpu) },
+    { name: 'MSRs', isExpensive: true, container: namedContainer(vcpu, MSRS) },
     hypervisorScope(vcpu),
   ];
 };
@@ -177,27 +178,75 @@ const controlContainer = (vcpu: Vcpu): VariableContainer => ({
     CONTROL.map((name): VariableRow => {
       const value = vcpu.register(name) ?? 0n;
       const fields = REGISTER_BITS[name];
-      const row: VariableRow = { name, value: wide(value), evaluateName: name };
+      const row = { name, value: wide(value), evaluateName: name, isReadOnly: true };
       return fields === undefined
         ? row
         : {
             ...row,
-            value: `${wide(value)}  ${setBits(value, fields)}`,
-            children: bitsContainer(vcpu, name),
+            value: `${wide(value)}  ${setBits(value, fields)}`.trimEnd(),
+            children: readOnly(bitsContainer(vcpu, name)),
           };
     }),
-  set: (name, value) => vcpu.setRegister(name, value),
+});
+
+/** They decide how the processor works; a guest sets them, with the processor's checks. */
+const readOnly = ({ rows }: VariableContainer): VariableContainer => ({
+  rows: () => rows().map((row) => ({ ...row, isReadOnly: true })),
+});
+
+const MSRS = [
+  'msr.star',
+  'msr.lstar',
+  'msr.cstar',
+  'msr.fmask',
+  'msr.kernel_gs_base',
+  'msr.sysenter_cs',
+  'msr.sysenter_esp',
+  'msr.sysenter_eip',
+  'msr.tsc_aux',
+  'msr.pat',
+  'msr.apic_base',
+];
+
+const namedContainer = (vcpu: Vcpu, names: readonly string[]): VariableContainer => ({
+  rows: () =>
+    names.map((name) => {
+      const value = vcpu.register(name) ?? 0n;
+      return {
+        name: name.replace(/^msr\.(?=.)/, 'IA32_').toUpperCase(),
+        value: wide(value),
+        evaluateName: name,
+        memoryReference: gvaReference(vcpu, value),
+        isReadOnly: true,
+      };
+    }),
 });
 
 const segmentsContainer = (vcpu: Vcpu): VariableContainer => ({
-  rows: () =>
-    vcpu.segments().map((segment) => ({
+  rows: () => [
+    ...vcpu.segments().map((segment) => ({
       name: segment.name,
       value: segmentText(segment),
+      evaluateName: segment.name,
       isReadOnly: true,
       children: { rows: () => segmentRows(segment) },
     })),
+    ...['gdtr', 'idtr'].map((name) => tableRow(vcpu, name)),
+  ],
 });
+
+/** A descriptor table's register: SDM Vol. 3A 2.4 "Memory-Management Registers". */
+const tableRow = (vcpu: Vcpu, name: string): VariableRow => {
+  const base = vcpu.register(`${name}.base`) ?? 0n;
+  const limit = vcpu.register(`${name}.limit`) ?? 0n;
+  return {
+    name,
+    value: `base ${hex(base)}, limit ${hex(limit)}`,
+    evaluateName: `${name}.base`,
+    memoryReference: gvaReference(vcpu, base),
+    isReadOnly: true,
+  };
+};
 
 /** SDM Vol. 3C 24.4.1, Table 24-2 "Format of Access Rights". */
 const accessFields: readonly BitField[] = [
@@ -285,7 +334,7 @@ const exitContainer = ({ event, explanation }: ExitInProgress): VariableContaine
           },
           {
             name: 'qualification',
-            value: wide(event.qualification),
+            value: hex(event.qualification),
             evaluateName: 'exit.qualification',
             isReadOnly: true,
           },
@@ -297,24 +346,24 @@ const exitContainer = ({ event, explanation }: ExitInProgress): VariableContaine
           },
           {
             name: 'guest linear address',
-            value: wide(event.guestLinear),
+            value: hex(event.guestLinear),
             evaluateName: 'exit.gva',
             isReadOnly: true,
           },
           {
             name: 'guest-physical address',
-            value: wide(BigInt(event.guestPhysical)),
+            value: hex(event.guestPhysical),
             evaluateName: 'exit.gpa',
             isReadOnly: true,
           },
           {
             name: 'instruction information',
-            value: wide(BigInt(event.instructionInformation), 32),
+            value: hex(event.instructionInformation),
             isReadOnly: true,
           },
           {
             name: 'interruption information',
-            value: wide(BigInt(event.interruptionInformation), 32),
+            value: hex(event.interruptionInformation),
             isReadOnly: true,
           },
         ]

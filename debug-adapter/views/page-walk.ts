@@ -107,7 +107,7 @@ const levelRow = ({ table, entryAddress, entry, bits, gpa }: WalkLevel, index: n
   return {
     id: `${index}`,
     label: table,
-    detail: `${wide(entry)}  ${bits.join(' ')}`,
+    detail: `${hex(entry)}  ${bits.join(' ')}`,
     value: wide(entry),
     icon: isMachine ? 'symbol-reference' : 'symbol-array',
     tooltip: [

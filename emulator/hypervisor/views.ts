@@ -2,6 +2,7 @@
  * Domains and vCPUs as the door shows them. Looking changes nothing.
  */
 import {
+  APIC_BASE,
   CODE_WIDTH,
   CPL,
   CR0,
@@ -9,15 +10,29 @@ import {
   CR3,
   CR4,
   CR8,
+  CSTAR,
   DEBUG_REGISTERS,
   DR6,
   DR7,
   EFER,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  KERNEL_GS_BASE,
+  LSTAR,
+  PAT,
   registerSlot,
+  SFMASK,
+  STAR,
+  SYSENTER_CS,
+  SYSENTER_EIP,
+  SYSENTER_ESP,
   segmentAccess,
   segmentBase,
   segmentLimit,
   segmentSelector,
+  TSC_AUX,
 } from '../cpu/state.ts';
 import type { Domain, SegmentView, Vcpu, VmcsGroupView } from '../machine.ts';
 import { VMCS_FIELDS } from '../vmx/vmcs-fields.ts';
@@ -51,6 +66,21 @@ const SLOTS: ReadonlyMap<string, number> = new Map([
   ['efer', EFER],
   ['dr6', DR6],
   ['dr7', DR7],
+  ['gdtr.base', GDTR_BASE],
+  ['gdtr.limit', GDTR_LIMIT],
+  ['idtr.base', IDTR_BASE],
+  ['idtr.limit', IDTR_LIMIT],
+  ['msr.apic_base', APIC_BASE],
+  ['msr.sysenter_cs', SYSENTER_CS],
+  ['msr.sysenter_esp', SYSENTER_ESP],
+  ['msr.sysenter_eip', SYSENTER_EIP],
+  ['msr.pat', PAT],
+  ['msr.star', STAR],
+  ['msr.lstar', LSTAR],
+  ['msr.cstar', CSTAR],
+  ['msr.fmask', SFMASK],
+  ['msr.kernel_gs_base', KERNEL_GS_BASE],
+  ['msr.tsc_aux', TSC_AUX],
   ...[0, 1, 2, 3].map((number) => [`dr${number}`, DEBUG_REGISTERS + number * 8] as const),
 ]);
 /** Registers that the VMCS holds in another form than the window. */
@@ -168,10 +198,13 @@ const viewVcpu = (hypervisor: Hypervisor, vcpu: XenVcpu): Vcpu => {
       if (field === undefined && (at === undefined || !GENERAL.includes(name))) {
         return `Register ${name} can not be set; general registers, RIP and RFLAGS can.`;
       }
-      if (at !== undefined) hardware.setSlot(vcpu, at, BigInt.asUintN(64, value));
+      const whole = BigInt.asUintN(64, value);
+      const problem = entryProblem(name, whole, width());
+      if (problem !== undefined) return problem;
+      if (at !== undefined) hardware.setSlot(vcpu, at, whole);
       if (field !== undefined) {
         if (hardware.loaded !== vcpu) hardware.load(vcpu);
-        hardware.write(field, BigInt.asUintN(64, value));
+        hardware.write(field, name === 'rflags' ? whole | RFLAGS_FIXED : whole);
       }
       return undefined;
     },
@@ -188,6 +221,26 @@ const viewVcpu = (hypervisor: Hypervisor, vcpu: XenVcpu): Vcpu => {
     vmcs: () => (vcpu.vmcs === undefined ? [] : vmcsGroups(hypervisor, vcpu)),
     paravirtual: () => viewPvVcpu(hypervisor, vcpu),
   };
+};
+
+/** Bit 1 is always set; the others of bits 63:22, 15, 5 and 3 never are. */
+const RFLAGS_FIXED = 2n;
+const RFLAGS_RESERVED = ~0x3f_7fd7n;
+
+/** Why VM entry would refuse a value: SDM Vol. 3C 26.3.1.4 "Checks on Guest RIP, RFLAGS, and SSP". */
+const entryProblem = (name: string, value: bigint, width: 16 | 32 | 64): string | undefined => {
+  const digits = `0x${value.toString(16)}`;
+  if (name === 'rflags' && (value & RFLAGS_RESERVED) !== 0n) {
+    return `${digits} sets reserved bits of RFLAGS (63:22, 15, 5 or 3); VM entry would fail.`;
+  }
+  if (name !== 'rip') return undefined;
+  if (width !== 64 && value > 0xffff_ffffn) {
+    return `${digits} has more than 32 bits; outside 64-bit mode VM entry would fail.`;
+  }
+  if (BigInt.asUintN(64, BigInt.asIntN(48, value)) !== value) {
+    return `${digits} is not canonical; VM entry would fail.`;
+  }
+  return undefined;
 };
 
 const modeOf = (cr0: bigint, efer: bigint, width: 16 | 32 | 64): string => {

@@ -180,6 +180,7 @@ const tests = {
     await vscode.commands.executeCommand('workbench.action.debug.continue');
     const { description, threadId } = await session.stop();
     equal(description, 'VM exit 10 CPUID', 'the description');
+    matches(session.output, /^VM exit 10 CPUID\n {4}d1\.v0 at RIP/m, 'the console');
     const frame = await session.topFrame(threadId);
     await until(
       'the page of the exit is open',
