@@ -42,7 +42,7 @@ export const createDom0Domain = (hypervisor: Hypervisor): XenDomain => {
       throw new MachineConfigError('The machine has not enough memory for domain 0.');
     p2m.setLarge(gfn as Gfn, mfn);
   }
-  growTable(hypervisor, domain.grants, 1);
+  growTable(hypervisor, domain, 1);
   hypervisor.domains.set(0, domain);
   return domain;
 };

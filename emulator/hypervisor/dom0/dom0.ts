@@ -112,10 +112,12 @@ export const createDom0 = (hypervisor: Hypervisor): Dom0Services => {
         ports = takePending(hypervisor, domain);
       }
       isServing = false;
+      // SCHEDOP_block: the scheduler never sees it runnable.
+      for (const vcpu of domain.vcpus) vcpu.state = 'blocked';
     },
     openPorts: (guest) => ({ store: connect(guest), console: connect(guest) }),
     introduce(guest, rings, ports) {
-      growTable(hypervisor, guest.grants, 1);
+      growTable(hypervisor, guest, 1);
       seedEntry(hypervisor, guest, CONSOLE_REFERENCE, 0, rings.consoleFrame);
       seedEntry(hypervisor, guest, XENSTORE_REFERENCE, 0, rings.storeFrame);
       mapRing(guest, XENSTORE_REFERENCE);

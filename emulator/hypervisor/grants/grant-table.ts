@@ -9,6 +9,7 @@ import { hostAddressOf } from '../../memory/machine-memory.ts';
 import type { XenDomain } from '../domain.ts';
 import { OWNER_HYPERVISOR } from '../frames.ts';
 import { type Hypervisor, writeMaddr } from '../hypervisor.ts';
+import { directPagingOf } from '../pv/mmu/direct-paging.ts';
 
 /** GTF_ flags. */
 export const GTF = {
@@ -89,17 +90,25 @@ export const statusFramesFor = (frames: number): number =>
   Math.ceil((frames * 256) / STATUS_PER_FRAME);
 
 /** Grows the table to a number of frames; false if that is more than it may have, or none is free. */
-export const growTable = (hypervisor: Hypervisor, table: GrantTable, frames: number): boolean => {
+export const growTable = (hypervisor: Hypervisor, domain: XenDomain, frames: number): boolean => {
   if (frames > MAXIMUM_FRAMES) return false;
+  const table = domain.grants;
   const status = table.version === 2 ? statusFramesFor(Math.max(frames, table.shared.length)) : 0;
-  return extend(hypervisor, table.shared, frames) && extend(hypervisor, table.status, status);
+  return (
+    extend(hypervisor, domain, table.shared, frames) &&
+    extend(hypervisor, domain, table.status, status)
+  );
 };
 
-const extend = (hypervisor: Hypervisor, list: Mfn[], count: number): boolean => {
+/** A PV domain maps the frames by its own tables, so that they have to be its own. */
+const extend = (hypervisor: Hypervisor, domain: XenDomain, list: Mfn[], count: number): boolean => {
   while (list.length < count) {
     const mfn = hypervisor.frames.allocate(OWNER_HYPERVISOR);
     if (mfn === undefined) return false;
     clearFrame(hypervisor, mfn);
+    if (domain.pv !== undefined) {
+      directPagingOf(hypervisor).shareFrame(mfn, domain.id, 'read-write');
+    }
     list.push(mfn);
   }
   return true;

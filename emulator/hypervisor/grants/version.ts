@@ -44,7 +44,7 @@ export const setGrantVersion = (
   if (version === 1 && kept.some(isTooWide)) return 'ERANGE';
   if (version === 1) releaseStatus(hypervisor, domain);
   grants.version = version;
-  if (!growTable(hypervisor, grants, grants.shared.length)) {
+  if (!growTable(hypervisor, domain, grants.shared.length)) {
     grants.version = 1;
     releaseStatus(hypervisor, domain);
     return 'ENOMEM';
@@ -74,8 +74,12 @@ const isTooWide = ({
   return kind === GTF.transitive || (kind === GTF.permitAccess && frame >= 2 ** 32);
 };
 
-/** Takes the status frames out of the P2M, where the domain may have put them, and frees them. */
+/**
+ * Takes the status frames out of the P2M, where the domain may have put them, and frees them. A PV
+ * domain may have mapped them by its own tables: it keeps them for the next time.
+ */
 const releaseStatus = (hypervisor: Hypervisor, domain: XenDomain): void => {
+  if (domain.pv !== undefined) return;
   for (const mfn of domain.grants.status.splice(0)) {
     const gfn = hypervisor.frames.gfns[mfn] ?? NO_GFN;
     if (gfn !== NO_GFN && domain.p2m.lookup(gfn as Gfn).mfn === mfn) {

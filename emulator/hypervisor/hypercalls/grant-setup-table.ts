@@ -25,7 +25,7 @@ export const grantSetupTable = defineSingleGrantOperation({
     const isShort =
       frames > grants.shared.length ||
       (grants.version === 2 && statusFramesFor(frames) > grants.status.length);
-    if (isShort && !growTable(hypervisor, grants, frames)) return 'general_error';
+    if (isShort && !growTable(hypervisor, domain, frames)) return 'general_error';
     const list = new Uint8Array(frames * wordBytes);
     for (let index = 0; index < frames; index += 1) {
       const name = nameOfFrame(hypervisor, domain, grants.shared[index]);

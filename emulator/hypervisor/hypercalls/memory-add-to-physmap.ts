@@ -62,10 +62,11 @@ export const memoryAddToPhysmap = defineHypercall({
 
 const pageOf = (
   hypervisor: Hypervisor,
-  { sharedInfo, grants }: XenDomain,
+  domain: XenDomain,
   space: bigint,
   index: bigint,
 ): { readonly mfn: Mfn; readonly label: string } | undefined => {
+  const { sharedInfo, grants } = domain;
   if (space === SPACE_SHARED_INFO && index === 0n) return { mfn: sharedInfo, label: 'shared_info' };
   if (space !== SPACE_GRANT_TABLE) return undefined;
   const isStatus = grants.version === 2 && (index & STATUS_INDEX) !== 0n;
@@ -73,7 +74,7 @@ const pageOf = (
   const list = isStatus ? grants.status : grants.shared;
   // Eight grant frames of version 2 share a status frame.
   const needed = isStatus ? number * 8 + 1 : number + 1;
-  if (number >= list.length && !growTable(hypervisor, grants, needed)) return undefined;
+  if (number >= list.length && !growTable(hypervisor, domain, needed)) return undefined;
   const mfn = list[number];
   return mfn && { mfn, label: isStatus ? `grant status ${number}` : `grant table ${number}` };
 };
