@@ -20,6 +20,7 @@ import { copyFromGuest, emit, endDomain, type Hypervisor } from '../hypervisor.t
 import { openPending, type PendingExit } from '../pending-exit.ts';
 import { bounce, bounceException, gateOf } from './bounce.ts';
 import { mapLdtPage } from './descriptor-tables.ts';
+import { emulateTableWrite } from './mmu/table-write.ts';
 import { pvOf } from './mode.ts';
 import { answerCpuid, emulatePrivileged, fetchInstruction, setTaskSwitched } from './privileged.ts';
 import type { CallbackName } from './pv-vcpu.ts';
@@ -34,6 +35,7 @@ const CODE_OF_IDT = 2;
 const CODE_KIND = 3;
 const INT_BYTES = 2n;
 const SYSCALL_BYTES = 2n;
+const DR6_BS = 0x4000n;
 const RFLAGS_RF = 0x1_0000n;
 
 interface TrapContext {
@@ -268,6 +270,14 @@ function* generalProtection(context: TrapContext): ExitSteps {
   yield* bounceStep(context, GP, code);
 }
 
+/** The instruction that was emulated was to be followed by #DB. */
+function* singleStep(context: TrapContext): ExitSteps {
+  const { hypervisor, vcpu } = context;
+  const { hardware } = hypervisor;
+  hardware.setSlot(vcpu, DR6, hardware.slot(vcpu, DR6) | DR6_BS);
+  yield* bounceStep(context, DB, undefined);
+}
+
 const advance = (
   { hypervisor: { hardware }, vcpu }: TrapContext,
   { lengthBytes }: { readonly lengthBytes: number },
@@ -285,6 +295,12 @@ function* pageFault(context: TrapContext): ExitSteps {
   yield step('Is it for the hypervisor?', () => `address ${hex(trap.address)}`);
   if (mapLdtPage(hypervisor, vcpu, trap.address)) {
     yield step('Go on', () => 'the page of the LDT is mapped now');
+    return;
+  }
+  const write = emulateTableWrite(hypervisor, vcpu, trap.address, errorCode);
+  if (write !== 'refused') {
+    yield step('Go on', () => 'the write was to a page table, and its entry has been checked');
+    if (write === 'single-step') yield* singleStep(context);
     return;
   }
   yield* bounceStep(context, PF, errorCode);

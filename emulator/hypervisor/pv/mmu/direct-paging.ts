@@ -44,6 +44,8 @@ export interface PvDomainParts {
 
 export interface DirectPaging extends SavedPart {
   readonly mmu: Mmu;
+  /** A frame of the hypervisor's, on which it emulates writes to page tables. */
+  readonly scratch: Mfn;
   /** The P2M of a PV domain that is being built: `set` gives a frame its number in the M2P. */
   createP2m(domain: number): P2m;
   /** Takes in a domain whose memory is allocated; before any of its tables is pinned. */
@@ -93,6 +95,8 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
   const parts = new Map<number, PvDomainParts>();
   const roots = new Map<XenVcpu, Roots>();
   const pages = createPageTypes(frames);
+  const scratch = frames.allocate(OWNER_HYPERVISOR);
+  if (scratch === undefined) throw new Error('The machine has no frame left for page tables.');
   const mmu: Mmu = {
     memory: hardware.memory,
     frames,
@@ -194,6 +198,7 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
   };
   const paging: DirectPaging = {
     mmu,
+    scratch,
     createP2m: (domain) => createDirectP2m(domain, frames, m2p, pages),
     addDomain(domain, given) {
       parts.set(domain.id, given);
