@@ -16,23 +16,26 @@ const createHardware = (
   events: EventStream,
   engine: EngineName | undefined,
 ): Hardware => {
-  const observe: ExceptionObserver = (vector, errorCode) => {
-    const vcpu = hardware.loaded;
-    if (vcpu === undefined || !events.wants('exception')) return undefined;
-    return events.emit({
-      kind: 'exception',
-      domain: vcpu.domain.id,
-      vcpu: vcpu.id,
-      retired: vcpu.retired + processor.retired,
-      timeNs: vcpu.clockNs + processor.retired,
-      rip: hardware.read(FIELD.GUEST_RIP),
-      vector,
-      name: exceptionOf(vector)?.name ?? `${vector}`,
-      errorCode,
-      address: vector === PAGE_FAULT ? hardware.slot(vcpu, FAULT_ADDRESS) : undefined,
-    });
+  const observer: ExceptionObserver = {
+    isInterested: () => events.wants('exception'),
+    tell(vector, errorCode) {
+      const vcpu = hardware.loaded;
+      if (vcpu === undefined || !events.wants('exception')) return undefined;
+      return events.emit({
+        kind: 'exception',
+        domain: vcpu.domain.id,
+        vcpu: vcpu.id,
+        retired: vcpu.retired + processor.retired,
+        timeNs: vcpu.clockNs + processor.retired,
+        rip: hardware.read(FIELD.GUEST_RIP),
+        vector,
+        name: exceptionOf(vector)?.name ?? `${vector}`,
+        errorCode,
+        address: vector === PAGE_FAULT ? hardware.slot(vcpu, FAULT_ADDRESS) : undefined,
+      });
+    },
   };
-  const processor = createGuestProcessor(memory, observe, engine);
+  const processor = createGuestProcessor(memory, observer, engine);
   const hardware = createVmxHardware(memory, processor);
   return hardware;
 };

@@ -18,7 +18,7 @@ beforeEach(() => {
   const memory = createMachineMemory(0x1_0000);
   hardware = createVmxHardware(
     memory,
-    createGuestProcessor(memory, () => undefined),
+    createGuestProcessor(memory, { isInterested: () => false, tell: () => undefined }),
   );
   const vcpu = {
     id: 0,

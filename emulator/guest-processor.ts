@@ -64,18 +64,17 @@ const NO_BOUNDARY: BoundaryExits = {
   leave: () => undefined,
 };
 
-/**
- * Told of the exceptions that guests take, after the exception bitmap has let them pass. 'stop'
- * makes the run loop return once the exception has been delivered.
- */
-export type ExceptionObserver = (
-  vector: number,
-  errorCode: number | undefined,
-) => 'stop' | undefined;
+/** Sees the exceptions that guests take, after the exception bitmap has let them pass. */
+export interface ExceptionObserver {
+  /** Whether anybody wants to know; it stays so while the guest runs. */
+  isInterested(): boolean;
+  /** 'stop' makes the run loop return once the exception has been delivered. */
+  tell(vector: number, errorCode: number | undefined): 'stop' | undefined;
+}
 
 export const createGuestProcessor = (
   memory: MachineMemory,
-  onException: ExceptionObserver,
+  observer: ExceptionObserver,
   name: EngineName = 'interpreter',
 ): GuestProcessor => {
   let tscAtStart = 0;
@@ -149,9 +148,10 @@ export const createGuestProcessor = (
       ...nonRoot,
       interceptsException: (vector, errorCode, type) => {
         const exits = nonRoot.interceptsException(vector, errorCode, type);
-        if (!exits && onException(vector, errorCode) === 'stop') stopIsDue = true;
+        if (!exits && observer.tell(vector, errorCode) === 'stop') stopIsDue = true;
         return exits;
       },
+      passesPageFaults: () => !observer.isInterested() && nonRoot.passesPageFaults?.() === true,
     };
     setWord(cpu, state.VMX_MODE, 2);
     setWord(cpu, state.CPL, (word(cpu, state.segmentAccess(state.SS)) >> 5) & 3);

@@ -43,6 +43,8 @@ export interface NonRoot {
    * interruption type, a hardware exception if absent.
    */
   interceptsException(vector: number, errorCode: number | undefined, type?: number): boolean;
+  /** Whether page faults neither exit nor are told to anyone, until run() is left; absent: no. */
+  passesPageFaults?(): boolean;
   /** The VM exit that an access has just made is one of an instruction of this length. */
   completeExit?(lengthBytes: number): void;
   /** The same of a fault that is about to become part of a double or triple fault. */

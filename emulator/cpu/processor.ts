@@ -27,4 +27,5 @@ export const LEAVE_REASONS = {
   budget: 5,
   operation: 6,
   breakpoint: 7,
+  interruptReturn: 8,
 } as const;

@@ -150,6 +150,8 @@ export const XMM = place(16 * 16);
 export const ST = place(8 * 16);
 /** Space for what engines keep per vCPU. */
 export const ENGINE_PRIVATE = place(256);
+/** i32: non-zero if INVLPG is not done by generated code: it may make a VM exit. */
+export const INVLPG_LEAVES = ENGINE_PRIVATE;
 
 export const WINDOW_END = next;
 export const registerSlot = (register: number): number => GENERAL_REGISTERS + register * 8;

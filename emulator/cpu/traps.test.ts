@@ -20,7 +20,11 @@ const trapOf = (engine: EngineName, code: readonly number[]) => {
   }
   quads[slot(TABLES * 4, CODE >> 12)] = BigInt(CODE) | USER;
   bytes.set(code, hostAddressOf(CODE as Maddr));
-  const processor = createGuestProcessor(memory, () => undefined, engine);
+  const processor = createGuestProcessor(
+    memory,
+    { isInterested: () => false, tell: () => undefined },
+    engine,
+  );
   const set = (at: number, value: bigint) => view.setBigUint64(at, value, true);
   set(state.CR0, 0x8005_0033n);
   set(state.CR3, BigInt(TABLES));

@@ -5,7 +5,6 @@
 import { type Cpu, quad, setWord, word } from '../cpu/cpu.ts';
 import * as state from '../cpu/state.ts';
 import { createInterpreter, type FastEngine, LEFT } from './interpreter/interpreter.ts';
-import { advanceRip } from './interpreter/usual-operations.ts';
 import { createPreciseEngine, type StepResult } from './precise.ts';
 
 /**
@@ -45,6 +44,13 @@ const mayRunFast = (cpu: Cpu): boolean =>
   word(cpu, state.ACTIVITY) === 0 &&
   (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
   (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
+
+/** RIP goes on behind an instruction of 64-bit mode. */
+const advanceRip = (cpu: Cpu, lengthBytes: number): void => {
+  const low = (word(cpu, state.RIP) >>> 0) + lengthBytes;
+  setWord(cpu, state.RIP, low);
+  if (low >= 2 ** 32) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
+};
 
 /** An instruction that completes clears RF; one that faults or exits saves it as set anyway. */
 const clearResumeFlag = (cpu: Cpu): void => {
@@ -118,8 +124,10 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
     if (!mayRunFast(cpu)) return step();
     clearResumeFlag(cpu);
     const count = fast.run(limit, isFree);
+    const { deliveries } = fast;
     retired += count;
-    if (count === limit) return 'ran';
+    delivered += deliveries;
+    if (count + deliveries === limit) return 'ran';
     switch (fast.left) {
       case LEFT.cpuid:
         return 'cpuid';
@@ -132,7 +140,7 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
         tellWatches(cpu);
         return 'exit';
       case LEFT.nowhere:
-        if (count > 0) return 'ran';
+        if (count + deliveries > 0) return 'ran';
         break;
       default:
         fast.repeat();
@@ -158,7 +166,7 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
     begin() {
       retired = 0;
       delivered = 0;
-      fast.refresh();
+      fast.begin();
     },
     advance,
     finishCpuid: operate,

@@ -126,6 +126,10 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
   const nonRoot: NonRoot = {
     ...createOperationExits(cpu, vmcs),
     interceptsException,
+    passesPageFaults: () =>
+      ((words[bitmapSlot] ?? 0) & (1 << PF)) === 0 &&
+      (words[maskSlot] ?? 0) === 0 &&
+      (words[matchSlot] ?? 0) === 0,
     completeExit: (lengthBytes) => {
       words[lengthSlot] = lengthBytes;
     },

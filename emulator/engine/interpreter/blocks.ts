@@ -9,9 +9,9 @@ import { PAGE_HAS_CODE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import { type OperationPlan, planOperation } from '../operation-plan.ts';
 import { formKeyOf } from './form-key.ts';
 import { endsBlock, ignoresFlags, overwritesFlags, QUIET } from './forms.ts';
-import { GO_ON_FORM, LEAVE_FORM, OPERATION_FORM } from './generate.ts';
+import { GO_ON_FORM, LEAVE_FORM } from './generate.ts';
+import { operationFormOf } from './operation-forms.ts';
 import { HEADER, HEADER_BYTES, MAX_BLOCK, RECORD, RECORD_BYTES } from './record.ts';
-import { type UsualOperation, usualOf } from './usual-operations.ts';
 
 export interface Blocks {
   /** The block at an offset of a page; it is decoded if it is not known. */
@@ -23,8 +23,6 @@ export interface Blocks {
   dropAll(): void;
   /** The operation of a record whose handler leaves to one. */
   planOf(record: number): OperationPlan | undefined;
-  /** Its usual form, if it has one. */
-  usualOf(record: number): UsualOperation | undefined;
   /** Changes whenever all blocks are dropped. */
   readonly generation: number;
   /** Page offsets at which blocks begin anew and are never linked. */
@@ -49,13 +47,11 @@ export const createBlocks = (
   const blocks = new Map<number, number>();
   /** The operations that handlers leave to; records number them from 1. */
   const plans: OperationPlan[] = [];
-  const usuals: (UsualOperation | undefined)[] = [];
   const pages = new Map<number, CodePage>();
   let next = state.RECORDS;
   let generation = 0;
   let cuts: ReadonlySet<number> = new Set();
   const leaveHandler = handlers.get(LEAVE_FORM) ?? 0;
-  const operationHandler = handlers.get(OPERATION_FORM) ?? 0;
   const goOnHandler = handlers.get(GO_ON_FORM) ?? 0;
 
   const dropAll = (): void => {
@@ -66,7 +62,6 @@ export const createBlocks = (
     blocks.clear();
     pages.clear();
     plans.length = 0;
-    usuals.length = 0;
     next = state.RECORDS;
     generation += 1;
   };
@@ -126,6 +121,22 @@ export const createBlocks = (
     }
   };
 
+  /** Whether others may follow in the block. */
+  const writeOperation = (
+    at: number,
+    plan: OperationPlan,
+    number: number,
+    offset: number,
+  ): boolean => {
+    const { form, register } = operationFormOf(plan);
+    writeRecord(at, handlers.get(form.key) ?? 0, number, offset, undefined);
+    view.setUint32(at + RECORD.immediate, plans.push(plan), true);
+    if (register !== undefined) {
+      view.setUint16(at + RECORD.registers[0], state.registerSlot(register), true);
+    }
+    return form.goesOn;
+  };
+
   const build = (page: number, offset: number): number => {
     const largest = HEADER_BYTES + (MAX_BLOCK + 1) * RECORD_BYTES;
     if (next + largest > state.RECORDS_END) dropAll();
@@ -149,13 +160,8 @@ export const createBlocks = (
       keys.push(key);
       if (instruction === undefined || handler === undefined) {
         const plan = instruction && planOperation(cpu, instruction);
-        const leaves = plan === undefined ? leaveHandler : operationHandler;
-        writeRecord(at, leaves, count, position, undefined);
-        if (plan !== undefined) {
-          view.setUint32(at + RECORD.immediate, plans.push(plan), true);
-          usuals.push(usualOf(cpu, plan));
-        }
-        isOpen = false;
+        if (plan === undefined) writeRecord(at, leaveHandler, count, position, undefined);
+        isOpen = plan !== undefined && writeOperation(at, plan, count, position);
       } else {
         writeRecord(at, handler, count, position, instruction);
         isOpen = !endsBlock(instruction);
@@ -188,7 +194,6 @@ export const createBlocks = (
     },
     at: (page, offset) => blocks.get(page + offset) ?? build(page, offset),
     planOf: (record) => plans[view.getUint32(record + RECORD.immediate, true) - 1],
-    usualOf: (record) => usuals[view.getUint32(record + RECORD.immediate, true) - 1],
     hasCode,
     noteWrite(host, lengthBytes) {
       if (lengthBytes > PAGE) {

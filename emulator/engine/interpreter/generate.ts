@@ -9,6 +9,7 @@ import * as w from '../wasm/expression.ts';
 import { FunctionWriter } from '../wasm/function-writer.ts';
 import { ModuleWriter } from '../wasm/module-writer.ts';
 import { HANDLER_FORMS, type HandlerForm, HOT_FORMS } from './forms.ts';
+import { OPERATION_FORMS } from './operation-forms.ts';
 import { type Control, Projection, Unsupported } from './projection.ts';
 import { HEADER, HEADER_BYTES, RECORD, RECORD_BYTES } from './record.ts';
 
@@ -21,8 +22,6 @@ export interface Interpreter {
 /** Keys of handlers that belong to no instruction. */
 export const LEAVE_FORM = '(leave)';
 export const GO_ON_FORM = '(go on)';
-/** Instructions that are an operation (operation-plan.ts). */
-export const OPERATION_FORM = '(operation)';
 
 const ZERO = w.i32(0);
 const RECORD_PARAMETER = w.local('i32', 0);
@@ -76,13 +75,15 @@ const controlOf = (
       w.add(w.load('i64', 16, record, RECORD.pageOffset), w.load('i64', 8, record, RECORD.length)),
     ),
   };
+  const leaveFor = (reason: number): void => {
+    f.store(32, ZERO, state.LEAVE_REASON, w.i32(reason));
+    f.call(shared.leave, record);
+    exits.leave();
+  };
   return {
     slow: shared.slow,
-    leave: () => {
-      f.store(32, ZERO, state.LEAVE_REASON, w.i32(LEAVE_REASONS.precise));
-      f.call(shared.leave, record);
-      exits.leave();
-    },
+    leave: () => leaveFor(LEAVE_REASONS.precise),
+    leaveFor,
     leaveAccess: () => {
       f.call(shared.leave, record);
       exits.leave();
@@ -112,14 +113,12 @@ interface Handler {
 }
 
 const PSEUDO: readonly Handler[] = [
-  {
-    key: OPERATION_FORM,
-    emit: (f, record, shared, exits) => {
-      f.store(32, ZERO, state.LEAVE_REASON, w.i32(LEAVE_REASONS.operation));
-      f.call(shared.leave, record);
-      exits.leave();
-    },
-  },
+  ...OPERATION_FORMS.map(
+    ({ key, emit }): Handler => ({
+      key,
+      emit: (f, record, shared, exits) => emit(f, record, controlOf(f, record, shared, exits)),
+    }),
+  ),
   {
     key: LEAVE_FORM,
     emit: (f, record, shared, exits) => controlOf(f, record, shared, exits).leave(),

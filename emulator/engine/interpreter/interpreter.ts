@@ -5,6 +5,7 @@
 import { type Cpu, word } from '../../cpu/cpu.ts';
 import { LEAVE_REASONS } from '../../cpu/processor.ts';
 import * as state from '../../cpu/state.ts';
+import { deliverUsually, returnUsually } from '../../cpu/usual-interrupts.ts';
 import { PAGE_HAS_CODE_TABLE, PAGE_HAS_TABLE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import type { OperationPlan } from '../operation-plan.ts';
 import { IMPORTS } from '../wasm/module-writer.ts';
@@ -33,11 +34,15 @@ export type Left = (typeof LEFT)[keyof typeof LEFT];
 
 export interface FastEngine {
   /**
-   * Runs at most `limit` instructions and gives their number. If there are fewer, the instruction
-   * at RIP needs the precise engine, or a breakpoint is there. If `isFree`, nobody needs to look
-   * after operations in their usual form.
+   * Runs at most `limit` instructions and deliveries of page faults, and gives the number of
+   * instructions. If there are fewer, the instruction at RIP needs the precise engine, or a
+   * breakpoint is there. Only if `isFree` are page faults delivered, and what changes RFLAGS.IF done.
    */
   run(limit: number, isFree: boolean): number;
+  /** Page faults that the last run delivered. */
+  readonly deliveries: number;
+  /** The processor is about to run: whoever looks at what it does has said so. */
+  begin(): void;
   /** What the last run ended at, if it has not reached its limit. */
   readonly left: Left;
   /** The operation that it ended at. */
@@ -68,6 +73,8 @@ const LAST_REPEAT = 4096 - 3;
 const LARGE_WRITE = 1 << 20;
 const PAGE = 4096;
 const RF = 0x1_0000;
+const TF = 0x100;
+const PF = 14;
 
 /** The module is the same for every machine; it is made once. */
 const made: { interpreter: Interpreter; module: WebAssembly.Module }[] = [];
@@ -105,6 +112,8 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   }
   let left: Left = LEFT.nowhere;
   let plan: OperationPlan | undefined;
+  let deliveries = 0;
+  let passesPageFaults = false;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let cuts: ReadonlySet<number> = new Set();
 
@@ -172,16 +181,18 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     if (plan === undefined) return LEFT.precise;
     return plan.operation === 'cpuid' ? LEFT.cpuid : LEFT.operation;
   };
-  const leaveAt = (record: number): Left => {
+  const leaveAt = (record: number): void => {
     left = demandOf(record);
     standAt(record);
-    return left;
   };
 
-  /** The operation of a record, in its usual form; false if it is not. */
-  const doUsually = (record: number): boolean => {
-    if (cpu.watches?.isActive === true || blocks.usualOf(record)?.() !== true) return false;
-    translations.refresh();
+  /** Delivers the pending page fault in the usual form; false if it is not. */
+  const deliver = (): boolean => {
+    if (!passesPageFaults || !deliverUsually(cpu, PF, word(cpu, state.FAULT_ERROR), true)) {
+      return false;
+    }
+    words[state.CR2 >>> 2] = words[state.FAULT_ADDRESS >>> 2] ?? 0;
+    words[(state.CR2 >>> 2) + 1] = words[(state.FAULT_ADDRESS >>> 2) + 1] ?? 0;
     return true;
   };
   const isAtBreakpoint = (): boolean =>
@@ -191,21 +202,24 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     let rest = limit;
     let link = 0;
     left = LEFT.nowhere;
+    deliveries = 0;
     while (rest > 0) {
       const block = enter(link);
       link = 0;
-      if (block === 0) return limit - rest;
-      if (rest < limit && isAtBreakpoint()) return limit - rest;
+      if (block === 0) return limit - rest - deliveries;
+      if (rest < limit && isAtBreakpoint()) return limit - rest - deliveries;
       const count = words[(block + HEADER.instructions) >>> 2] ?? 0;
       if (count > rest) {
         rest -= runPart(block, rest);
-        return limit - rest;
+        return limit - rest - deliveries;
       }
       const slice = Math.min(rest, INSTRUCTIONS_AT_ONCE);
       words[state.BUDGET >>> 2] = slice - count;
       execute(block + HEADER_BYTES);
       rest -= slice - (words[state.BUDGET >>> 2] ?? 0);
-      switch (word(cpu, state.LEAVE_REASON)) {
+      const reason = word(cpu, state.LEAVE_REASON);
+      switch (reason) {
+        case LEAVE_REASONS.interruptReturn:
         case LEAVE_REASONS.fault:
         case LEAVE_REASONS.exit:
         case LEAVE_REASONS.operation:
@@ -214,8 +228,13 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
           const number = bytes[record + RECORD.number] ?? 0;
           const own = record - number * 32 - HEADER_BYTES;
           rest += (words[own >>> 2] ?? 0) - number;
-          const demand = leaveAt(record);
-          if (demand !== LEFT.operation || !isFree || !doUsually(record)) return limit - rest;
+          leaveAt(record);
+          if (!isFree) return limit - rest - deliveries;
+          if (reason === LEAVE_REASONS.fault && deliver()) deliveries += 1;
+          else if (reason !== LEAVE_REASONS.interruptReturn || !returnUsually(cpu, TF)) {
+            return limit - rest - deliveries;
+          }
+          translations.levelChanged();
           left = LEFT.nowhere;
           rest -= 1;
           if (rest > 0)
@@ -229,7 +248,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
           break;
       }
     }
-    return limit - rest;
+    return limit - rest - deliveries;
   };
 
   const repeat = (): boolean => {
@@ -245,6 +264,16 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   translations.refresh();
   return {
     run,
+    get deliveries() {
+      return deliveries;
+    },
+    begin() {
+      const { nonRoot } = cpu;
+      const mayExit = nonRoot !== undefined && nonRoot.mayExit?.('invlpg') !== false;
+      words[state.INVLPG_LEAVES >>> 2] = mayExit ? 1 : 0;
+      passesPageFaults = nonRoot === undefined || nonRoot.passesPageFaults?.() === true;
+      translations.refresh();
+    },
     get left() {
       return left;
     },

@@ -38,8 +38,10 @@ export class Unsupported extends Error {}
 
 /** How a handler goes on; given by the generator. */
 export interface Control {
-  /** Leaves before anything was changed. */
+  /** Leaves before anything was changed, to the precise engine. */
   leave(): void;
+  /** The same for another of LEAVE_REASONS. */
+  leaveFor(reason: number): void;
   /** The same after an access that `slow` has refused; it has told why. */
   leaveAccess(): void;
   /** To the next record. */

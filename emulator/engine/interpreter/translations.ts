@@ -39,6 +39,8 @@ export interface Translations {
   codePage(low: number, high: number): number;
   /** Compares the registers that decide about translations, and forgets what they change. */
   refresh(): void;
+  /** The same where CPL and RFLAGS.AC alone may have changed. */
+  levelChanged(): void;
   /** Another vCPU, or another second stage. */
   forgetAll(): void;
   /** The second stage has led this guest-physical frame to this machine frame, and does so no more. */
@@ -375,6 +377,7 @@ export const createTranslations = (
     remembered,
     codePage,
     refresh,
+    levelChanged: setContexts,
     forgetAll,
     forgetFrame,
     forgetData,
