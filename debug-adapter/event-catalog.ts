@@ -130,6 +130,37 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     ],
   },
   {
+    name: 'page-shared',
+    label: 'Page sharing',
+    description: 'The scan of Dom0 finds a page of known content, and gives it the common frame.',
+    filterHint: '0x200000-0x3fffff',
+    events: [],
+  },
+  {
+    name: 'page-unshared',
+    label: 'Pages unshared',
+    description: 'A guest writes to a page that is shared, and gets a frame of its own.',
+    filterHint: '0x200000-0x3fffff',
+    events: [],
+  },
+  {
+    name: 'page-swapped',
+    label: 'Memory swap',
+    description: 'A page goes to the swap device, or comes back.',
+    filterHint: 'out,0x200000-0x3fffff',
+    events: [
+      entry('page-swapped:out', 'Out', 'A page goes to the swap device.'),
+      entry('page-swapped:in', 'In', 'A page that was touched comes back.'),
+    ],
+  },
+  {
+    name: 'log-dirty',
+    label: 'Log-dirty writes',
+    description: 'The first write to a page since it was clean, in log-dirty mode.',
+    filterHint: '0x200000-0x3fffff',
+    events: [],
+  },
+  {
     name: 'exception',
     label: 'Guest exceptions',
     description: 'An exception is delivered to the guest through its IDT.',

@@ -32,6 +32,10 @@ const KINDS: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
       'shadow-update',
       'balloon',
       'p2m-change',
+      'page-shared',
+      'page-unshared',
+      'page-swapped',
+      'log-dirty',
       'page-table-update',
       'page-table-pin',
       'mmu-refusal',
@@ -63,6 +67,10 @@ const ACCESSES = ['read', 'write', 'execute'] as const;
 /** Kinds whose events have names, whatever they are, and happen at an address. */
 const NAMED_AND_PLACED: ReadonlySet<EventKind> = new Set<EventKind>([
   'p2m-change',
+  'page-shared',
+  'page-unshared',
+  'page-swapped',
+  'log-dirty',
   'page-table-update',
   'page-table-pin',
   'mmu-refusal',

@@ -125,6 +125,14 @@ export const titleOf = (event: MachineEvent): string => {
       return `Balloon ${event.direction}: gfn ${hex(event.gfn)}`;
     case 'p2m-change':
       return `P2M change: gfn ${hex(event.gfn)}`;
+    case 'page-shared':
+      return `Page shared: gfn ${hex(event.gfn)}`;
+    case 'page-unshared':
+      return `Page unshared: gfn ${hex(event.gfn)}`;
+    case 'page-swapped':
+      return `Page swapped ${event.direction}: gfn ${hex(event.gfn)}`;
+    case 'log-dirty':
+      return `First write to a clean page: gfn ${hex(event.gfn)}`;
     case 'page-table-update':
       return `Page-table update: ${event.type}, mfn ${hex(event.mfn)}, slot ${event.slot}`;
     case 'page-table-pin':
@@ -219,8 +227,25 @@ export const explainEvent = (event: MachineEvent): string[] => {
     case 'balloon':
       return [
         event.direction === 'decrease'
-          ? `The guest gives gfn ${hex(event.gfn)} back; mfn ${hex(event.mfn)} is free again.`
-          : `The guest takes gfn ${hex(event.gfn)}; it gets mfn ${hex(event.mfn)}.`,
+          ? `The guest gives gfn ${hex(event.gfn)} back; ${event.mfn === undefined ? 'it had no frame of its own' : `mfn ${hex(event.mfn)} is free again`}.`
+          : `The guest takes gfn ${hex(event.gfn)}; it gets mfn ${hex(event.mfn ?? 0)}.`,
+        where,
+      ];
+    case 'page-shared':
+      return [
+        `gfn ${hex(event.gfn)} has mfn ${hex(event.mfn)} now, read-only, in common with others: ${event.references} in all. mfn ${hex(event.oldMfn)} was its own.`,
+        where,
+      ];
+    case 'page-unshared':
+      return [
+        `A write to gfn ${hex(event.gfn)} gets it mfn ${hex(event.mfn)} for its own; ${event.references} are left that share mfn ${hex(event.oldMfn)}.`,
+        where,
+      ];
+    case 'page-swapped':
+      return [
+        event.direction === 'out'
+          ? `gfn ${hex(event.gfn)} goes to slot ${event.slot} of the swap device, chosen by ${event.policy}; mfn ${hex(event.mfn)} is free.`
+          : `gfn ${hex(event.gfn)} comes back from slot ${event.slot} of the swap device, into mfn ${hex(event.mfn)}.`,
         where,
       ];
     case 'grant':

@@ -13,6 +13,7 @@ import type { XenVcpu } from './hypervisor/domain.ts';
 import { walkGuest } from './hypervisor/guest-walk.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
 import { endDomain, type Hypervisor, pagingOf, stageOf } from './hypervisor/hypervisor.ts';
+import { configureUnits } from './hypervisor/memory/units.ts';
 import {
   advanceExit,
   beginExit,
@@ -21,6 +22,7 @@ import {
   prepareEntry,
   quickExitOf,
   viewExit,
+  violationHandlerOf,
 } from './hypervisor/pending-exit.ts';
 import { prepareReturn } from './hypervisor/pv/return-to-guest.ts';
 import { beginTrap } from './hypervisor/pv/traps.ts';
@@ -58,10 +60,18 @@ export const createMachineOn = (factory: HardwareFactory, config: MachineConfig)
   const hardware = factory(memory, events);
   const hypervisor = createHypervisor(hardware, events, config.console);
   hardware.setQuickExit?.(quickExitOf(hypervisor));
+  hardware.setViolationHandler?.(violationHandlerOf(hypervisor));
+  const { swap } = configureUnits(hypervisor, config);
   const msrBitmap = createMsrBitmap(hardware, hypervisor.frames);
   createDom0(hypervisor);
   for (const [index, domain] of config.domains.entries()) {
     buildDomain(hypervisor, index + 1, domain, msrBitmap);
+  }
+  for (const [index, { swappedPages = 0 }] of config.domains.entries()) {
+    const domain = hypervisor.domains.get(index + 1);
+    if (domain === undefined || swappedPages === 0) continue;
+    swap.setTarget(domain, swappedPages, config.swap?.policy ?? 'clock');
+    swap.settle(domain);
   }
   return new RunningMachine(hypervisor, config);
 };
@@ -104,6 +114,8 @@ class RunningMachine implements Machine {
   #goal: StepGoal | undefined;
   /** Whether there are data breakpoints. */
   #watches = false;
+  /** Changes of P2Ms when the watches were set. */
+  #p2mChanges: number | undefined;
 
   constructor(hypervisor: Hypervisor, config: MachineConfig) {
     this.#hypervisor = hypervisor;
@@ -262,13 +274,18 @@ class RunningMachine implements Machine {
     const pcpu = this.#pickPcpu();
     if (pcpu?.current === undefined) return this.#taken() ?? { why: 'idle' };
     const vcpu = pcpu.current;
+    // A scan or a reclaim may have moved what is watched.
+    if (this.#watches && this.#p2mChanges !== hypervisor.p2mChanges) this.#setWatches();
     const early = this.#taken() ?? this.#atBreakpoint(vcpu);
     if (early !== undefined) return early;
     this.#enter(vcpu);
     if (vcpu.domain.state === 'crashed') return this.#taken();
     const timer = vcpu.timerNs === undefined ? limit : Math.max(1, vcpu.timerNs - pcpu.clockNs);
-    const count = Math.min(limit, pcpu.turnNs, timer);
+    const own = hypervisor.timers?.nextNs;
+    const ownTimer = own === undefined ? limit : Math.max(1, own - pcpu.clockNs);
+    const count = Math.min(limit, pcpu.turnNs, timer, ownTimer);
     const mayPass = this.#passed?.vcpu === vcpu && this.#passed.retired === vcpu.retired;
+    hypervisor.showsExits = this.#showsExitsOf(vcpu);
     hardware.setTsc(pcpu.clockNs);
     const stop = mayPass ? hardware.step() : execute(count);
     this.#charge(pcpu, vcpu, hardware.retired);
@@ -284,6 +301,13 @@ class RunningMachine implements Machine {
     if (stop === 'halted') vcpu.state = 'blocked';
     if (timer <= hardware.retired) this.#mustEnter = true;
     return this.#taken() ?? (stop === 'breakpoint' ? this.#atBreakpoint(vcpu) : undefined);
+  }
+
+  /** Whether a VM exit of this vCPU must leave the run loop, though no event of it is wanted. */
+  #showsExitsOf(vcpu: XenVcpu): boolean {
+    const goal = this.#goal;
+    if (this.#watches) return true;
+    return goal?.kind === 'instruction' && goal.stopsInExit && goal.target === vcpu;
   }
 
   /** The pCPU whose turn it is, with its vCPU loaded; undefined if all wait for ever. */
@@ -359,6 +383,7 @@ class RunningMachine implements Machine {
     const placed = this.breakpoints.watches();
     if (!this.#watches && placed.length === 0) return;
     this.#watches = placed.length > 0;
+    this.#p2mChanges = this.#hypervisor.p2mChanges;
     this.#hypervisor.hardware.setWatches?.((vcpu) => watchesOf(this.#hypervisor, placed, vcpu));
   }
 

@@ -101,7 +101,8 @@ export interface BalloonEvent extends EventBase {
   readonly kind: 'balloon';
   readonly direction: 'decrease' | 'populate';
   readonly gfn: Gfn;
-  readonly mfn: Mfn;
+  /** Undefined if the page had no frame: it was swapped out, or not touched yet. */
+  readonly mfn: Mfn | undefined;
 }
 export interface P2mChangeEvent extends EventBase {
   readonly kind: 'p2m-change';
@@ -109,6 +110,31 @@ export interface P2mChangeEvent extends EventBase {
   readonly oldType: string;
   readonly newType: string;
   readonly mfn: Mfn | undefined;
+}
+/** The scan gave a gfn a frame that others have, or a write gave it one of its own. */
+export interface PageSharingEvent extends EventBase {
+  readonly kind: 'page-shared' | 'page-unshared';
+  readonly gfn: Gfn;
+  readonly oldMfn: Mfn;
+  readonly mfn: Mfn;
+  /** Uses of the shared frame, after this. */
+  readonly references: number;
+}
+export interface PageSwappedEvent extends EventBase {
+  readonly kind: 'page-swapped';
+  readonly direction: 'out' | 'in';
+  readonly gfn: Gfn;
+  /** The frame that is free now, or that the page has come to. */
+  readonly mfn: Mfn;
+  readonly slot: number;
+  /** "lru". */
+  readonly policy: string;
+}
+/** The first write to a page since it was clean, in log-dirty mode. */
+export interface LogDirtyEvent extends EventBase {
+  readonly kind: 'log-dirty';
+  readonly gfn: Gfn;
+  readonly mfn: Mfn;
 }
 export interface ExceptionEvent extends EventBase {
   readonly kind: 'exception';
@@ -229,6 +255,9 @@ export type MachineEvent =
   | ShadowUpdateEvent
   | BalloonEvent
   | P2mChangeEvent
+  | PageSharingEvent
+  | PageSwappedEvent
+  | LogDirtyEvent
   | ExceptionEvent
   | InterruptEvent
   | EventChannelEvent
@@ -255,6 +284,10 @@ export class EventStream {
   /** Whether anybody listens; emitters ask before they build an event. */
   wants(kind: EventKind): boolean {
     return this.#listeners.has(kind);
+  }
+
+  wantsAny(kinds: readonly EventKind[]): boolean {
+    return this.#listeners.size > 0 && kinds.some((kind) => this.#listeners.has(kind));
   }
 
   /** Listens to some kinds; the returned function ends it. */

@@ -302,6 +302,9 @@ export const createGuestProcessor = (
     setQuickExit: (handle) => {
       quickExit = handle;
     },
+    setViolationHandler: (handle) => {
+      cpu.resolvesViolation = handle;
+    },
     run: (budget) => run(budget, false),
     step: () => run(1, true),
     setWatches: (list) => {

@@ -1,6 +1,8 @@
 /**
  * The door of the emulator.
  */
+
+export { fromBase64, toBase64 } from './base64.ts';
 export type {
   AddressBreakpoint,
   Breakpoint,

@@ -5,6 +5,7 @@
  */
 import type { BreakpointTable } from './breakpoints/breakpoint.ts';
 import type { EventStream, MachineEvent } from './events.ts';
+import type { SwapDevice } from './hypervisor/memory/swap-device.ts';
 import type { Gfn, Gpa, Gva, Maddr } from './memory/addresses.ts';
 
 export interface ModuleConfig {
@@ -27,6 +28,8 @@ export interface DomainConfig {
   /** Where a flat binary is loaded and entered; ignored for ELF. Default 0x10_0000. */
   readonly loadAddress?: number;
   readonly memoryBytes: number;
+  /** How many of its pages are swapped out; default 0. */
+  readonly swappedPages?: number;
   /** How far memory_op may populate; default memoryBytes. */
   readonly maximumMemoryBytes?: number;
   /** Hardware-assisted paging, EPT; false: shadow page tables. Default true. */
@@ -49,11 +52,41 @@ export interface DomainConfig {
 export type EngineName = 'interpreter' | 'reference';
 export type SchedulerName = 'round-robin' | 'credit2';
 
+/** A scan that gives pages of equal content one frame. */
+export interface SharingConfig {
+  readonly intervalMs: number;
+  readonly pagesPerScan: number;
+  /** Pages of zeros, or pages of any equal content. */
+  readonly mode: 'zero' | 'identical';
+}
+
+/** How the next page to be swapped out is chosen. */
+export type ReplacementName = 'random' | 'lru' | 'clock';
+
+export interface SwapConfig {
+  readonly policy: ReplacementName;
+  /** Default: a device in memory, with room for every page of every domain. */
+  readonly device?: SwapDevice;
+}
+
+/** Domains may have more memory than there is; who reclaims frames, and when. */
+export interface OvercommitConfig {
+  /** Free frames, in percent of all, under which frames are reclaimed, and up to which. */
+  readonly lowPercent: number;
+  readonly highPercent: number;
+  /** How often the free frames are looked at. */
+  readonly intervalMs: number;
+}
+
 export interface MachineConfig {
   /** RAM; default: enough for all domains and the hypervisor. */
   readonly memoryBytes?: number;
   readonly pcpus?: number;
   readonly scheduler?: SchedulerName;
+  readonly sharing?: SharingConfig;
+  readonly swap?: SwapConfig;
+  /** RAM of domains then has no frames before it is touched. */
+  readonly overcommit?: OvercommitConfig;
   /** Length of a time slice in instructions; default 100,000. */
   readonly sliceInstructions?: number;
   /** Default: the interpreter; the reference engine is its slow definition. */
@@ -151,7 +184,7 @@ export interface P2mRange {
     | 'logdirty'
     | 'grant'
     | 'on-demand';
-  /** Machine frame of the first, if the range is mapped; frames then follow in step. */
+  /** Machine frame of the first, if the range is mapped; frames follow in step, but for `shared`, which have all the same. */
   readonly mfn: number | undefined;
   /** EPT permissions, 'rwx', 'r-x', '---'. */
   readonly permissions: string;
@@ -183,7 +216,24 @@ export interface Domain {
   readonly consoleText: string;
   /** The P2M, or the part of it from a gfn up to another. */
   p2m(first?: number, end?: number): readonly P2mRange[];
+  readonly memoryCounts: MemoryCounts;
   channels(): readonly EventChannelView[];
+}
+
+/** What has become of a domain's pages: those in each state now, and what happened so far. */
+export interface MemoryCounts {
+  readonly shared: number;
+  readonly paged: number;
+  readonly onDemand: number;
+  /** Times that a page was shared, and got a frame of its own again. */
+  readonly shares: number;
+  readonly unshares: number;
+  readonly pageOuts: number;
+  readonly pageIns: number;
+  /** Pages that got their first frame when they were touched. */
+  readonly populates: number;
+  /** First writes of pages in log-dirty mode. */
+  readonly dirtied: number;
 }
 
 export interface EventChannelView {

@@ -1,37 +1,51 @@
 /**
  * The debugger's reads and writes of memory: no fault, no accessed bit, permissions ignored.
  */
+
+import type { XenDomain } from './hypervisor/domain.ts';
 import { maddrOfGpa, walkGuest } from './hypervisor/guest-walk.ts';
-import { type Hypervisor, pagingOf, stageOf, writeMaddr } from './hypervisor/hypervisor.ts';
+import {
+  type Hypervisor,
+  pagingOf,
+  stageOf,
+  touchGpa,
+  writeMaddr,
+} from './hypervisor/hypervisor.ts';
 import type { AddressSpace, PeekedMemory } from './machine.ts';
-import type { Maddr } from './memory/addresses.ts';
+import { type Gpa, gfnOf, type Maddr } from './memory/addresses.ts';
 import { hostAddressOf } from './memory/machine-memory.ts';
 
-/** Translates one address of a space; undefined where nothing is. */
-const translator = (
-  hypervisor: Hypervisor,
-  space: AddressSpace,
-): ((address: bigint) => Maddr | undefined) => {
+/** Where an address leads: RAM of the machine, memory of a domain that may have no frame now. */
+type Place =
+  | { readonly maddr: Maddr }
+  | { readonly domain: XenDomain; readonly gpa: number }
+  | undefined;
+
+/** Translates one address of a space. */
+const translator = (hypervisor: Hypervisor, space: AddressSpace): ((address: bigint) => Place) => {
   const { memory } = hypervisor.hardware;
-  const inRam = (maddr: number | undefined): Maddr | undefined =>
-    maddr !== undefined && maddr < memory.ramBytes ? (maddr as Maddr) : undefined;
-  if (space.kind === 'maddr') return (address) => inRam(Number(address));
+  if (space.kind === 'maddr') return (address) => ({ maddr: Number(address) as Maddr });
   const domain = hypervisor.domains.get(space.domain);
   if (domain === undefined) return () => undefined;
-  if (space.kind === 'gpa') return (address) => inRam(maddrOfGpa(domain.p2m, Number(address)));
+  if (space.kind === 'gpa') return (address) => ({ domain, gpa: Number(address) });
   const vcpu = domain.vcpus[space.vcpu];
   if (vcpu === undefined) return () => undefined;
   const paging = pagingOf(hypervisor, vcpu);
-  return (address) => inRam(walkGuest(memory, stageOf(domain), paging, address).maddr);
+  const stage = stageOf(domain);
+  return (address) => {
+    const { gpa, maddr } = walkGuest(memory, stage, paging, address);
+    if (stage.isMachine === true) return maddr === undefined ? undefined : { maddr };
+    return gpa === undefined ? undefined : { domain, gpa };
+  };
 };
 
-/** Calls `use` for each piece within a page; `maddr` is undefined for a hole. */
+/** Calls `use` for each piece within a page. */
 const eachPiece = (
   hypervisor: Hypervisor,
   space: AddressSpace,
   address: bigint,
   lengthBytes: number,
-  use: (maddr: Maddr | undefined, offset: number, pieceBytes: number) => void,
+  use: (place: Place, offset: number, pieceBytes: number) => void,
 ): void => {
   const translate = translator(hypervisor, space);
   for (let offset = 0; offset < lengthBytes; ) {
@@ -42,6 +56,26 @@ const eachPiece = (
   }
 };
 
+/** Bytes at a place, as they are, whether the page has a frame or not. */
+const bytesAt = (
+  { hardware }: Hypervisor,
+  place: Place,
+  lengthBytes: number,
+): Uint8Array | undefined => {
+  if (place === undefined) return undefined;
+  const maddr = 'maddr' in place ? place.maddr : maddrOfGpa(place.domain.p2m, place.gpa);
+  if (maddr !== undefined) {
+    if (maddr + lengthBytes > hardware.memory.ramBytes) return undefined;
+    const host = hostAddressOf(maddr);
+    return hardware.memory.bytes.subarray(host, host + lengthBytes);
+  }
+  if ('maddr' in place) return undefined;
+  const within = place.gpa % 4096;
+  return place.domain.p2m
+    .absentPage(gfnOf(place.gpa as Gpa))
+    ?.subarray(within, within + lengthBytes);
+};
+
 export const peekMemory = (
   hypervisor: Hypervisor,
   space: AddressSpace,
@@ -50,10 +84,10 @@ export const peekMemory = (
 ): PeekedMemory => {
   const bytes = new Uint8Array(lengthBytes);
   const holes: { offset: number; lengthBytes: number }[] = [];
-  eachPiece(hypervisor, space, address, lengthBytes, (maddr, offset, pieceBytes) => {
-    if (maddr !== undefined) {
-      const host = hostAddressOf(maddr);
-      bytes.set(hypervisor.hardware.memory.bytes.subarray(host, host + pieceBytes), offset);
+  eachPiece(hypervisor, space, address, lengthBytes, (place, offset, pieceBytes) => {
+    const found = bytesAt(hypervisor, place, pieceBytes);
+    if (found !== undefined) {
+      bytes.set(found, offset);
       return;
     }
     const last = holes.at(-1);
@@ -66,7 +100,7 @@ export const peekMemory = (
   return { bytes, holes };
 };
 
-/** Writes all or nothing. */
+/** Writes all or nothing, unless frames run out on the way. */
 export const pokeMemory = (
   hypervisor: Hypervisor,
   space: AddressSpace,
@@ -77,10 +111,18 @@ export const pokeMemory = (
   if (hole !== undefined) {
     return `There is no memory at ${space.kind} 0x${(address + BigInt(hole.offset)).toString(16)}.`;
   }
-  eachPiece(hypervisor, space, address, bytes.length, (maddr, offset, pieceBytes) => {
+  let problem: string | undefined;
+  eachPiece(hypervisor, space, address, bytes.length, (place, offset, pieceBytes) => {
+    // A page that is away comes back, and one that is shared gets a frame of its own.
+    const maddr =
+      place !== undefined && 'domain' in place
+        ? touchGpa(hypervisor, place.domain, place.gpa, 'write')
+        : place?.maddr;
     if (maddr !== undefined) {
       writeMaddr(hypervisor, maddr, bytes.subarray(offset, offset + pieceBytes));
+    } else {
+      problem ??= `No frame is free for ${space.kind} 0x${(address + BigInt(offset)).toString(16)}.`;
     }
   });
-  return undefined;
+  return problem;
 };

@@ -1,6 +1,6 @@
 /** readMemory: bytes of any address space; a hole ends the answer. */
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { toBase64 } from '../base64.ts';
+import { toBase64 } from '../../emulator/index.ts';
 import { parseReference } from '../memory-reference.ts';
 import { hex } from '../numbers.ts';
 import { defineRequest, RequestError } from './request.ts';

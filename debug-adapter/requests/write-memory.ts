@@ -1,6 +1,6 @@
 /** writeMemory: the debugger's write, which asks no permission of the guest's tables. */
 import type { DebugProtocol } from '@vscode/debugprotocol';
-import { fromBase64 } from '../base64.ts';
+import { fromBase64 } from '../../emulator/index.ts';
 import { parseReference } from '../memory-reference.ts';
 import { defineRequest, RequestError } from './request.ts';
 

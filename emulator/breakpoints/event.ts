@@ -51,6 +51,8 @@ const namesOf = (event: MachineEvent): string[] => {
       return [event.state];
     case 'p2m-change':
       return [event.newType];
+    case 'page-swapped':
+      return [event.direction, event.policy];
     case 'ept-violation':
       return [event.p2mType];
     case 'page-table-update':
@@ -105,7 +107,7 @@ const matchesRange = ({ range }: EventFilter, event: MachineEvent): boolean => {
   if (event.kind === 'shadow-fault') {
     return event.gpa !== undefined && event.gpa >= range.first && event.gpa <= range.last;
   }
-  if (event.kind === 'balloon' || event.kind === 'p2m-change' || event.kind === 'shadow-update') {
+  if ('gfn' in event) {
     const first = event.gfn * 4096;
     return first + 4095 >= range.first && first <= range.last;
   }

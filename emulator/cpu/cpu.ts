@@ -45,8 +45,6 @@ export interface NonRoot {
   interceptsException(vector: number, errorCode: number | undefined, type?: number): boolean;
   /** Whether page faults neither exit nor are told to anyone, until run() is left; absent: no. */
   passesPageFaults?(): boolean;
-  /** The VM exit that an access has just made is one of an instruction of this length. */
-  completeExit?(lengthBytes: number): void;
   /** The same of a fault that is about to become part of a double or triple fault. */
   interceptsSecond?(vector: number, errorCode: number | undefined): boolean;
   /** Makes the VM exit of a triple fault. */
@@ -81,7 +79,16 @@ export interface StandIns {
   readonly written: Maddr;
   /** For the entries that a page walk reads. */
   readonly table: Maddr;
+  /** Whether they stand in at a guest-physical address. */
+  readonly covers: (gpa: number) => boolean;
 }
+
+/**
+ * - `execute`: an access that the second stage refuses makes a VM exit.
+ * - `probe`: the instruction may not come to this access; a refused one makes nothing, and is made
+ *   again by the precise engine.
+ */
+export type AccessMode = 'execute' | 'probe';
 
 export interface Cpu {
   readonly memory: MachineMemory;
@@ -91,6 +98,13 @@ export interface Cpu {
    * which nobody may remember.
    */
   standIns?: StandIns | undefined;
+  /** Absent: `execute`. */
+  accessMode?: AccessMode | undefined;
+  /**
+   * Software's answer to an access that EPT does not allow, without leaving the guest: true if it is
+   * allowed now, and counted as the VM exit that it is.
+   */
+  resolvesViolation?: ((gpa: number, access: PagingAccess) => boolean) | undefined;
   /** Undefined outside VMX non-root operation. */
   nonRoot: NonRoot | undefined;
   instructionLength: number;

@@ -6,10 +6,11 @@ import { type LoadedProgram, loadProgram, ProgramError } from '../loader/index.t
 import { type DomainConfig, MachineConfigError } from '../machine.ts';
 import { type Gfn, type Maddr, type Mfn, maddrOf } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
-import type { XenDomain, XenVcpu } from './domain.ts';
+import { hasPageStates, type XenDomain, type XenVcpu } from './domain.ts';
 import { FRAMES_PER_LARGE_PAGE, type Frames, OWNER_HYPERVISOR } from './frames.ts';
 import { createGrantTable } from './grants/grant-table.ts';
 import { type Hypervisor, writeGpa } from './hypervisor.ts';
+import { unitsOf } from './memory/units.ts';
 import { createP2m } from './p2m.ts';
 import { checkPvProgram, fillPvDomain, preparePvVcpu } from './pv/build-pv-domain.ts';
 import { directPagingOf } from './pv/mmu/direct-paging.ts';
@@ -60,11 +61,14 @@ const buildPvh = (
   domain.params.set(CONSOLE_PFN, BigInt(CONSOLE_GFN));
   domain.labels.set(XENSTORE_GFN, 'xenstore ring');
   domain.labels.set(CONSOLE_GFN, 'console ring');
+  p2m.absentPage = (gfn) => unitsOf(hypervisor).peek(domain, gfn);
   mapRam(hypervisor, domain, domain.pages);
   const rings = { store: hypervisorFrame(hypervisor), console: hypervisorFrame(hypervisor) };
   p2m.set(XENSTORE_GFN as Gfn, 'special', rings.store);
   p2m.set(CONSOLE_GFN as Gfn, 'special', rings.console);
-  for (const { address, bytes } of pieces) writeGpa(hypervisor, domain, address, bytes);
+  for (const { address, bytes } of pieces) {
+    if (!writeGpa(hypervisor, domain, address, bytes)) throw shortOf(domain, 'its program');
+  }
   hypervisor.domains.set(id, domain);
   for (let index = 0; index < (config.vcpus ?? 1); index += 1) {
     const guest = isShadowed ? { guest: createShadowedRegisters() } : {};
@@ -189,17 +193,23 @@ export const hypervisorFrame = ({ hardware, frames }: Hypervisor): Mfn => {
 };
 
 /** Pages of 1 GiB and 2 MiB where they are whole; the rest by single pages. */
-const mapRam = ({ frames }: Hypervisor, domain: XenDomain, pages: number): void => {
+const mapRam = (hypervisor: Hypervisor, domain: XenDomain, pages: number): void => {
+  const { frames } = hypervisor;
+  const units = unitsOf(hypervisor);
+  if (units.balance.config !== undefined && hasPageStates(domain)) {
+    if (!domain.p2m.setAbsent(0 as Gfn, pages, 'on-demand')) throw shortOf(domain, 'its P2M');
+    units.counts.of(domain).onDemand = pages;
+    return;
+  }
   for (let gfn = 0; gfn < pages; ) {
     const taken = takeRam(frames, domain, gfn, pages - gfn);
-    if (taken === undefined) {
-      throw new MachineConfigError(
-        `The machine has not enough memory for domain "${domain.config.name}": ${gfn} of ${pages} pages are there.`,
-      );
-    }
+    if (taken === undefined) throw shortOf(domain, `RAM: ${gfn} of ${pages} pages are there`);
     gfn += taken;
   }
 };
+
+const shortOf = ({ config }: XenDomain, what: string): MachineConfigError =>
+  new MachineConfigError(`The machine has not enough memory for domain "${config.name}": ${what}.`);
 
 /** Maps the largest page that fits at a gfn; its size, or undefined if no frame is left. */
 const takeRam = (

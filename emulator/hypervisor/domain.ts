@@ -88,6 +88,10 @@ export interface XenDomain {
   readonly labels: Map<number, string>;
 }
 
+/** Whether its memory can be shared, swapped out or populated on demand: Xen does that with EPT alone. */
+export const hasPageStates = ({ type, config }: XenDomain): boolean =>
+  type !== 'pv' && config.hap !== false;
+
 /** Whether its vCPUs may run. */
 export const isRunning = ({ state }: XenDomain): boolean =>
   state === 'running' || state === 'blocked';

@@ -8,7 +8,7 @@ import { hostAddressOf, type MachineMemory } from '../memory/machine-memory.ts';
 import { type P2m, type P2mEntry, permissionsOf } from './p2m.ts';
 
 /** What a guest's page tables lead to: guest-physical memory, or a PV guest's machine frames. */
-export interface WalkStage extends Pick<P2m, 'lookup' | 'path'> {
+export interface WalkStage extends Pick<P2m, 'lookup' | 'path'>, Partial<Pick<P2m, 'absentPage'>> {
   readonly isMachine?: true;
 }
 
@@ -130,20 +130,16 @@ export const walkGuest = (
     const shift = 12 + indexBits * (names.length - 1 - depth);
     const index = Number((target >> BigInt(shift)) & BigInt(2 ** indexBits - 1));
     const entryAddress = table + index * entryBytes;
-    const at = maddrOfGpa(p2m, entryAddress);
+    const entry = isRegister(name)
+      ? (state.pointers[index] ?? 0n)
+      : readEntry(memory, p2m, entryAddress, entryBytes);
     pushEpt(entryAddress);
-    if (at === undefined || at + entryBytes > memory.ramBytes) {
+    if (entry === undefined) {
       const second = p2m.lookup(gfnOf(entryAddress as Gpa));
       return stop(
         `The ${name} would be at gpa 0x${entryAddress.toString(16)}, which is ${second.type}: an EPT violation.`,
       );
     }
-    const host = hostAddressOf(at);
-    const entry = isRegister(name)
-      ? (state.pointers[index] ?? 0n)
-      : entryBytes === 8
-        ? memory.view.getBigUint64(host, true)
-        : BigInt(memory.view.getUint32(host, true));
     levels.push({
       table: name,
       entryAddress,
@@ -171,6 +167,22 @@ export const walkGuest = (
     table = Number(entry & ADDRESS);
   }
   return stop('The walk has no end.');
+};
+
+const readEntry = (
+  memory: MachineMemory,
+  p2m: WalkStage,
+  gpa: number,
+  entryBytes: 4 | 8,
+): bigint | undefined => {
+  const maddr = maddrOfGpa(p2m, gpa);
+  if (maddr !== undefined && maddr + entryBytes > memory.ramBytes) return undefined;
+  const away = maddr === undefined ? p2m.absentPage?.(gfnOf(gpa as Gpa)) : undefined;
+  if (maddr === undefined && away === undefined) return undefined;
+  const view =
+    away === undefined ? memory.view : new DataView(away.buffer, away.byteOffset, away.length);
+  const at = maddr === undefined ? gpa % 4096 : hostAddressOf(maddr);
+  return entryBytes === 8 ? view.getBigUint64(at, true) : BigInt(view.getUint32(at, true));
 };
 
 interface Rights {

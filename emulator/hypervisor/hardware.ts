@@ -4,6 +4,7 @@
  * current VMCS and the registers that VM exits leave alone (general registers, CR2, ...).
  */
 import type { StandIns } from '../cpu/cpu.ts';
+import type { PagingAccess } from '../cpu/paging.ts';
 import type { Trap } from '../cpu/traps.ts';
 import type { Watch, WatchedAccess } from '../cpu/watches.ts';
 import type { Gfn, Mfn } from '../memory/addresses.ts';
@@ -19,9 +20,17 @@ export type EngineStop = 'budget' | 'exit' | 'trap' | 'halted' | 'shutdown' | 'b
  */
 export type QuickExit = (reason: number, record: () => void) => boolean;
 
+/**
+ * Allows an access that EPT does not, without a look at events or steps, and counts it as the VM exit
+ * that it is. False: it is to be handled as every exit.
+ */
+export type ViolationHandler = (gpa: number, access: PagingAccess) => boolean;
+
 export interface Hardware {
   /** Gives the handler of exits that need not leave run(). */
   setQuickExit?(handle: QuickExit): void;
+  /** Gives the handler of EPT violations that need not leave run(). */
+  setViolationHandler?(handle: ViolationHandler): void;
   readonly memory: MachineMemory;
   /** Makes a vCPU the one whose state the processor holds: VMPTRLD, and its registers. */
   load(vcpu: XenVcpu): void;

@@ -6,7 +6,7 @@ import type { StandIns } from '../cpu/cpu.ts';
 import { CR0, CR3, CR4, EFER, PDPTES } from '../cpu/state.ts';
 import type { EventStream, MachineEvent } from '../events.ts';
 import type { EndReason } from '../machine.ts';
-import type { Maddr } from '../memory/addresses.ts';
+import { type Gpa, gfnOf, type Maddr } from '../memory/addresses.ts';
 import { hostAddressOf } from '../memory/machine-memory.ts';
 import type { Dom0Services } from './dom0/services.ts';
 import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
@@ -19,8 +19,10 @@ import {
   walkGuest,
 } from './guest-walk.ts';
 import { FIELD, type Hardware } from './hardware.ts';
+import type { MemoryUnits } from './memory/units.ts';
 import { isGuestAddress } from './pv/layout.ts';
 import type { DirectPaging } from './pv/mmu/direct-paging.ts';
+import type { Timers } from './timers.ts';
 
 type Distributed<T> = T extends MachineEvent
   ? Omit<T, 'domain' | 'vcpu' | 'retired' | 'timeNs' | 'rip'>
@@ -51,7 +53,7 @@ export interface Hypervisor {
   /** Components by name; who adds one needs no other place for its state. */
   readonly parts: Map<string, SavedPart>;
   readonly frames: Frames;
-  readonly standIns: StandIns;
+  readonly standIns: Omit<StandIns, 'covers'>;
   /** Of machines with PV domains: directPagingOf(). */
   directPaging?: DirectPaging;
   readonly events: EventStream;
@@ -61,6 +63,13 @@ export interface Hypervisor {
   stopRequest: StopRequest | undefined;
   /** Time of the pCPU that runs. */
   nowNs: number;
+  /** See unitsOf (memory/units.ts) and timersOf (timers.ts), which make them. */
+  memory?: MemoryUnits;
+  timers?: Timers;
+  /** How often a P2M has changed. */
+  p2mChanges?: number;
+  /** No VM exit is handled within run(): someone stands in them, or watches memory. */
+  showsExits?: boolean;
   /** A scheduling decision is due: the current vCPU gives up its turn. */
   yieldRequested: boolean;
   /** The handler of an exit has run the guest, which made another exit; it is in the VMCS. */
@@ -118,6 +127,20 @@ export const pagingOf = ({ hardware }: Hypervisor, vcpu: XenVcpu): PagingState =
 };
 
 /**
+ * The machine address of a guest-physical one, ready for the access: the page is paged in, populated
+ * or unshared as a guest's own access would have it. Undefined where there is no memory.
+ */
+export const touchGpa = (
+  { memory }: Hypervisor,
+  domain: XenDomain,
+  gpa: number,
+  access: 'read' | 'write',
+): Maddr | undefined => {
+  const isReady = memory?.prepare(domain, gfnOf(gpa as Gpa), access) ?? 'ready';
+  return isReady === 'ready' ? maddrOfGpa(domain.p2m, gpa) : undefined;
+};
+
+/**
  * Runs over the pieces of a range of linear addresses; false at the first that is not mapped, or
  * not for writing.
  */
@@ -126,7 +149,7 @@ const eachPiece = (
   vcpu: XenVcpu,
   address: bigint,
   lengthBytes: number,
-  writes: boolean,
+  access: 'read' | 'write',
   use: (maddr: Maddr, offset: number, pieceBytes: number) => void,
 ): boolean => {
   const paging = pagingOf(hypervisor, vcpu);
@@ -136,10 +159,15 @@ const eachPiece = (
   const stage = stageOf(domain);
   for (let offset = 0; offset < lengthBytes; ) {
     const at = address + BigInt(offset);
-    const { maddr, permissions } = walkGuest(memory, stage, paging, at);
+    const walk = walkGuest(memory, stage, paging, at);
+    const { permissions } = walk;
+    const maddr =
+      domain.type === 'pv' || walk.gpa === undefined
+        ? walk.maddr
+        : touchGpa(hypervisor, domain, walk.gpa, access);
     if (maddr === undefined || maddr >= memory.ramBytes) return false;
     // A PV guest must not write to its page tables by way of the hypervisor.
-    if (writes && domain.type === 'pv' && permissions[1] !== 'w') return false;
+    if (access === 'write' && domain.type === 'pv' && permissions[1] !== 'w') return false;
     const pieceBytes = Math.min(lengthBytes - offset, 4096 - (maddr % 4096));
     use(maddr, offset, pieceBytes);
     offset += pieceBytes;
@@ -160,7 +188,7 @@ export const copyFromGuest = (
     vcpu,
     address,
     lengthBytes,
-    false,
+    'read',
     (maddr, offset, pieceBytes) => {
       const host = hostAddressOf(maddr);
       bytes.set(hypervisor.hardware.memory.bytes.subarray(host, host + pieceBytes), offset);
@@ -176,7 +204,7 @@ export const copyToGuest = (
   address: bigint,
   bytes: Uint8Array,
 ): boolean =>
-  eachPiece(hypervisor, vcpu, address, bytes.length, true, (maddr, offset, pieceBytes) =>
+  eachPiece(hypervisor, vcpu, address, bytes.length, 'write', (maddr, offset, pieceBytes) =>
     writeMaddr(hypervisor, maddr, bytes.subarray(offset, offset + pieceBytes)),
   );
 
@@ -204,7 +232,7 @@ export const writeGpa = (
   bytes: Uint8Array,
 ): boolean => {
   for (let offset = 0; offset < bytes.length; ) {
-    const maddr = maddrOfGpa(domain.p2m, gpa + offset);
+    const maddr = touchGpa(hypervisor, domain, gpa + offset, 'write');
     if (maddr === undefined) return false;
     const pieceBytes = Math.min(bytes.length - offset, 4096 - (maddr % 4096));
     writeMaddr(hypervisor, maddr, bytes.subarray(offset, offset + pieceBytes));
@@ -230,6 +258,22 @@ export const endDomain = (
   hypervisor.yieldRequested = true;
   if (hypervisor.events.wants('domain')) {
     emit(hypervisor, vcpu, { kind: 'domain', state: domain.state, reason });
+  }
+};
+
+/** Pauses a domain that can not go on now, with a sentence. */
+export const pauseDomain = (
+  hypervisor: Hypervisor,
+  domain: XenDomain,
+  explanation: string,
+): void => {
+  if (!isRunning(domain)) return;
+  domain.state = 'paused';
+  domain.explanation = explanation;
+  hypervisor.yieldRequested = true;
+  const [first] = domain.vcpus;
+  if (first !== undefined && hypervisor.events.wants('domain')) {
+    emit(hypervisor, first, { kind: 'domain', state: 'paused', reason: 'memory' });
   }
 };
 

@@ -50,6 +50,7 @@ const change = (
 ): boolean => {
   const old = domain.p2m.lookup(gfn);
   if (!perform()) return false;
+  hypervisor.p2mChanges = (hypervisor.p2mChanges ?? 0) + 1;
   // Of an entry that was not present nothing is remembered.
   if (old.mfn !== undefined) hypervisor.hardware.forgetFrame?.(gfn, old.mfn);
   if (hypervisor.events.wants('p2m-change')) {

@@ -77,7 +77,8 @@ const STEP_NAMES: readonly P2mStep['table'][] = ['EPT PTE', 'EPT PDE', 'EPT PDPT
 
 /**
  * Entries of one kind in a row, which are not holes: `pages` gfns from `gfn` on, of one type and
- * access, by leaves of `leafPages`. Frames follow in step from `mfn`, which is undefined without.
+ * access, by leaves of `leafPages`. Frames follow in step from `mfn`, which is undefined without;
+ * only those of type `shared` have all the same.
  */
 export type RunVisitor = (
   gfn: number,
@@ -96,8 +97,11 @@ export interface P2m {
   merges: boolean;
   /** Told of each change, after it: gfns in a row that have another frame, type or access. */
   observer?: ((gfn: number, pages: number) => void) | undefined;
+  /** What RAM without a frame holds: swapped out, or not touched yet. Set by whoever knows. */
+  absentPage: (gfn: Gfn) => Uint8Array | undefined;
   lookup(gfn: Gfn): P2mEntry;
   typeOf(gfn: Gfn): P2mType;
+  mfnOf(gfn: Gfn): Mfn | undefined;
   /** The swap slot of a paged gfn. */
   slotOf(gfn: Gfn): number;
   /** The entries that a lookup reads, from the PML4 down, with their machine addresses. */
@@ -119,6 +123,8 @@ export interface P2m {
   takeFlags(gfn: Gfn, clears: number): number;
   /** Splits every large leaf; false if there are not enough frames. */
   splitAll(): boolean;
+  /** Makes large leaves wherever that is possible. */
+  mergeAll(): void;
   /** All that is not a hole from a gfn up to another, in order; it must not change meanwhile. */
   eachRun(visit: RunVisitor, first?: number, end?: number): void;
   /** The frames of its tables, the root first. */
@@ -295,8 +301,15 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
     set observer(value) {
       observer = value;
     },
+    absentPage: () => undefined,
     lookup,
     typeOf: (gfn) => (gfn >= MAXIMUM_GFN ? 'hole' : (P2M_TYPES[typeAt(locate(gfn))] ?? 'hole')),
+    mfnOf(gfn) {
+      if (gfn >= MAXIMUM_GFN) return undefined;
+      const at = locate(gfn);
+      if (((words[at] ?? 0) & EPT_ALL) === 0) return undefined;
+      return (frameAt(at) + (gfn % 512 ** foundLevel)) as Mfn;
+    },
     slotOf: (gfn) => frameAt(locate(gfn)),
     path(gfn) {
       const steps: P2mStep[] = [];
@@ -369,6 +382,16 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
       });
       return large.every((gfn) => entryFor(gfn, 0) >= 0);
     },
+    mergeAll() {
+      const whole: number[] = [];
+      eachRun((gfn, pages, type, _mfn, access, leafPages) => {
+        if (type !== 'ram' || access !== EPT_ALL || leafPages !== 1) return;
+        for (let one = Math.ceil(gfn / 512) * 512; one + 512 <= gfn + pages; one += 512) {
+          whole.push(one);
+        }
+      });
+      for (const gfn of whole) if (merges && merge(gfn, 1)) merge(gfn, 2);
+    },
     eachRun,
     tables() {
       const found: Mfn[] = [];
@@ -415,11 +438,10 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
     const finish = (): void => {
       if (next < 0) return;
       const gfn = Math.max(start, from);
-      const mfn =
-        (low & EPT_ALL) === 0
-          ? undefined
-          : (high & FRAME_HIGH) * TWO_20 + (low >>> 12) + gfn - start;
       const type = P2M_TYPES[(high >>> TYPE_SHIFT) & 15] ?? 'hole';
+      const skipped = type === 'shared' ? 0 : gfn - start;
+      const mfn =
+        (low & EPT_ALL) === 0 ? undefined : (high & FRAME_HIGH) * TWO_20 + (low >>> 12) + skipped;
       visit(gfn, Math.min(next, end) - gfn, type, mfn, low & EPT_ALL, leafPages);
     };
     const inTable = (mfn: number, level: number, base: number): void => {
@@ -439,7 +461,9 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
           continue;
         }
         const type = entryHigh >>> TYPE_SHIFT;
-        let wanted = (entryLow + pages * 4096) | 0;
+        // Neighbors that share share one frame.
+        const stepBytes = type === NUMBERS.shared ? 0 : pages * 4096;
+        let wanted = (entryLow + stepBytes) | 0;
         // Entries that go on in this table are counted here, where nothing is kept of them.
         for (; index < endIndex; index += 1) {
           const nextLow = (words[first + index * 2] ?? 0) & WITHOUT_FLAGS;
@@ -448,7 +472,7 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
             ? (nextLow & EPT_ALL) === 0 && nextHigh >>> TYPE_SHIFT === type
             : nextLow === wanted && nextHigh === entryHigh;
           if (!isNext) break;
-          wanted = (wanted + pages * 4096) | 0;
+          wanted = (wanted + stepBytes) | 0;
         }
         const joins =
           gfn === next &&

@@ -2,8 +2,9 @@
  * What has entered the hypervisor, from its event to the return to the guest, step by step; and a VM
  * exit up to the VM entry after it.
  */
-import type { TrapEvent, VmExitEvent } from '../events.ts';
+import type { EventKind, TrapEvent, VmExitEvent } from '../events.ts';
 import type { ExitInProgress, ExitStep } from '../machine.ts';
+import { type Gpa, gfnOf } from '../memory/addresses.ts';
 import { exitReasonOf } from '../vmx/exit-reasons.ts';
 import { count, type XenVcpu } from './domain.ts';
 import { pendingVector } from './event-channels.ts';
@@ -19,8 +20,15 @@ import {
 } from './exits/exit.ts';
 import { explainExit } from './exits/explain.ts';
 import { loadShadowRoot } from './guest-control.ts';
-import { FIELD, INTERRUPT_WINDOW_EXITING, type QuickExit, RFLAGS_IF } from './hardware.ts';
+import {
+  FIELD,
+  INTERRUPT_WINDOW_EXITING,
+  type QuickExit,
+  RFLAGS_IF,
+  type ViolationHandler,
+} from './hardware.ts';
 import { emit, endDomain, type Hypervisor } from './hypervisor.ts';
+import { isRam, unitsOf } from './memory/units.ts';
 
 const VALID = 1n << 31n;
 
@@ -107,11 +115,46 @@ export const quickExitOf =
     const { hardware, events } = hypervisor;
     const vcpu = hardware.loaded;
     if (reason !== cpuid.number || vcpu === undefined) return false;
+    if (hypervisor.showsExits === true) return false;
     if (events.wants('vm-exit') || events.wants('vm-entry')) return false;
     record();
     vcpu.exits += 1;
     count(vcpu.domain.exitCounts, 'CPUID');
     answerCpuid(hardware, vcpu);
+    return true;
+  };
+
+/** An event of these kinds would have to be told of while a guest runs. */
+const TOLD: readonly EventKind[] = [
+  'vm-exit',
+  'vm-entry',
+  'ept-violation',
+  'p2m-change',
+  'page-shared',
+  'page-unshared',
+  'page-swapped',
+  'log-dirty',
+  'domain',
+];
+
+/**
+ * EPT violations that are handled within run(): RAM that has no frame, or none of its own, if nobody
+ * listens. Each counts as every exit.
+ */
+export const violationHandlerOf =
+  (hypervisor: Hypervisor): ViolationHandler =>
+  (gpa, { write, execute }) => {
+    const { hardware, events } = hypervisor;
+    const vcpu = hardware.loaded;
+    if (vcpu === undefined || hypervisor.showsExits === true || events.wantsAny(TOLD)) return false;
+    const gfn = gfnOf(gpa as Gpa);
+    const { domain } = vcpu;
+    const type = domain.p2m.typeOf(gfn);
+    if (type === 'ram' || !isRam(type)) return false;
+    const access = write ? 'write' : execute ? 'execute' : 'read';
+    if (unitsOf(hypervisor).prepare(domain, gfn, access) !== 'ready') return false;
+    vcpu.exits += 1;
+    count(domain.exitCounts, 'EPT_VIOLATION');
     return true;
   };
 

@@ -9,7 +9,10 @@ import { hostAddressOf, type MachineMemory } from '../memory/machine-memory.ts';
 import { type Frames, OWNER_HYPERVISOR } from './frames.ts';
 
 /** Takes the machine's stand-ins from its frames. */
-export const createStandIns = ({ bytes }: MachineMemory, frames: Frames): StandIns => {
+export const createStandIns = (
+  { bytes }: MachineMemory,
+  frames: Frames,
+): Omit<StandIns, 'covers'> => {
   const pageOf = (byte: number): Maddr => {
     const mfn = frames.allocate(OWNER_HYPERVISOR);
     if (mfn === undefined) throw new Error('The machine has no frame for a stand-in.');

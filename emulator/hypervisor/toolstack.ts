@@ -5,6 +5,7 @@
 import type { XlResult } from '../machine.ts';
 import { isRunning, type XenDomain, type XenVcpu } from './domain.ts';
 import { emit, type Hypervisor } from './hypervisor.ts';
+import { unitsOf } from './memory/units.ts';
 import { directPagingOf } from './pv/mmu/direct-paging.ts';
 
 const MIB = 1 << 20;
@@ -166,9 +167,7 @@ const releaseMemory = (hypervisor: Hypervisor, domain: XenDomain): void => {
     directPagingOf(hypervisor).releaseDomain(domain);
     return;
   }
-  domain.p2m.clear();
-  hypervisor.frames.releaseAll(domain.id);
-  domain.pages = 0;
+  unitsOf(hypervisor).drop(domain);
 };
 
 const destroy = forDomain(

@@ -41,8 +41,12 @@ const allVcpus = ({ domains }: Hypervisor): XenVcpu[] =>
 
 const mayRun = (vcpu: XenVcpu): boolean => vcpu.state === 'runnable' && isRunning(vcpu.domain);
 
-/** Raises VIRQ_TIMER of the vCPUs whose time has come. */
+/** Raises VIRQ_TIMER of the vCPUs whose time has come, and fires the hypervisor's own timers. */
 export const fireTimers = (hypervisor: Hypervisor, nowNs: number): void => {
+  if ((hypervisor.timers?.nextNs ?? Number.POSITIVE_INFINITY) <= nowNs) {
+    hypervisor.nowNs = nowNs;
+    hypervisor.timers?.fire(nowNs);
+  }
   for (const domain of hypervisor.domains.values()) {
     for (const vcpu of domain.vcpus) {
       if (vcpu.timerNs !== undefined && vcpu.timerNs <= nowNs && isRunning(domain)) {
@@ -115,7 +119,7 @@ const assign = (hypervisor: Hypervisor, pcpu: Pcpu, vcpu: XenVcpu): void => {
 /** Passes time until the next timer within the turn, or its end. */
 const idle = (hypervisor: Hypervisor, pcpu: Pcpu): void => {
   const end = pcpu.clockNs + pcpu.turnNs;
-  const next = Math.min(end, nextTimer(hypervisor) ?? end);
+  const next = Math.min(end, nextTimer(hypervisor) ?? end, hypervisor.timers?.nextNs ?? end);
   const passed = Math.max(next - pcpu.clockNs, 1);
   pcpu.clockNs += passed;
   pcpu.turnNs -= passed;
@@ -133,7 +137,9 @@ const nextTimer = (hypervisor: Hypervisor): number | undefined => {
 const beginRound = (hypervisor: Hypervisor, { pcpus }: Turns, sliceNs: number): boolean => {
   let start = Math.max(...pcpus.map(({ clockNs }) => clockNs));
   if (!allVcpus(hypervisor).some(mayRun)) {
-    const next = nextTimer(hypervisor);
+    // The hypervisor's own timers alone keep no machine going, unless a domain waits for them.
+    const isWaitedFor = hypervisor.memory?.balance.isWaitedFor === true;
+    const next = nextTimer(hypervisor) ?? (isWaitedFor ? hypervisor.timers?.nextNs : undefined);
     if (next === undefined) return false;
     start = Math.max(start, next);
   }

@@ -40,6 +40,7 @@ import type { XenDomain, XenVcpu } from './domain.ts';
 import { isMasked, isPending, VIRQ_NAMES } from './event-channels.ts';
 import { FIELD } from './hardware.ts';
 import { type Hypervisor, pagingOf } from './hypervisor.ts';
+import { unitsOf } from './memory/units.ts';
 import { p2mRanges } from './p2m-ranges.ts';
 import { viewPvVcpu } from './pv/pv-view.ts';
 
@@ -127,6 +128,9 @@ export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain =>
     hypercallCounts: domain.hypercallCounts,
     get consoleText() {
       return domain.consoleText;
+    },
+    get memoryCounts() {
+      return unitsOf(hypervisor).counts.of(domain);
     },
     p2m: (first, end) => p2mRanges(domain.p2m, domain.labels, first, end),
     channels: () =>

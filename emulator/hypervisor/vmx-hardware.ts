@@ -27,6 +27,7 @@ export type GuestProcessor = Pick<
   | 'loadSegment'
   | 'retired'
   | 'setQuickExit'
+  | 'setViolationHandler'
   | 'setTsc'
   | 'setStandIns'
   | 'invalidateTranslations'
@@ -117,6 +118,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       return processor.trap;
     },
     setQuickExit: (handle) => processor.setQuickExit?.(handle),
+    setViolationHandler: (handle) => processor.setViolationHandler?.(handle),
     run: (budget) => processor.run(budget),
     step: () => processor.step(),
     setTsc: (value) => processor.setTsc(value),

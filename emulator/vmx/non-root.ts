@@ -5,7 +5,7 @@
  */
 import type { Cpu, NonRoot } from '../cpu/cpu.ts';
 import { quad } from '../cpu/cpu.ts';
-import { linearOfNumber, type SecondStage } from '../cpu/paging.ts';
+import { linearOfNumber, type PagingAccess, type SecondStage } from '../cpu/paging.ts';
 import * as state from '../cpu/state.ts';
 import type { Maddr } from '../memory/addresses.ts';
 import { type BoundaryExits, createBoundaryExits } from './boundary-exits.ts';
@@ -20,7 +20,6 @@ const F = {
   pageFaultMask: vmcsEncodingOf('PAGE_FAULT_ERROR_CODE_MASK'),
   pageFaultMatch: vmcsEncodingOf('PAGE_FAULT_ERROR_CODE_MATCH'),
   eptPointer: vmcsEncodingOf('EPT_POINTER'),
-  exitLength: vmcsEncodingOf('EXIT_INSTRUCTION_LENGTH'),
   tscOffset: vmcsEncodingOf('TSC_OFFSET'),
   tscMultiplier: vmcsEncodingOf('TSC_MULTIPLIER'),
   cr0Mask: vmcsEncodingOf('CR0_GUEST_HOST_MASK'),
@@ -40,6 +39,7 @@ const DF = 8;
 const PF = 14;
 const HARDWARE_EXCEPTION = 3;
 const OFFSET = 0xfff;
+const TABLE_ACCESS: PagingAccess = { write: true, execute: false, user: false };
 
 export interface GuestOperation extends VmcsAccess {
   readonly boundary: BoundaryExits;
@@ -51,13 +51,12 @@ export interface GuestOperation extends VmcsAccess {
 export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation => {
   const { memory } = cpu;
   const vmcs = createVmcsAccess(cpu, region);
-  const { read, has, exit } = vmcs;
+  const { read, has, exit, recordViolation } = vmcs;
   const { words } = memory;
   const bitmapSlot = vmcsSlotOf(region, F.exceptionBitmap);
   const maskSlot = vmcsSlotOf(region, F.pageFaultMask);
   const matchSlot = vmcsSlotOf(region, F.pageFaultMatch);
   const pointerSlot = vmcsSlotOf(region, F.eptPointer);
-  const lengthSlot = vmcsSlotOf(region, F.exitLength);
   const isDelivering = (): boolean => cpu.delivering !== 0;
   /** Types 4 to 6 of interruption information. */
   const isDeliveringSoftware = (): boolean => isDelivering() && ((cpu.delivering >>> 8) & 7) >= 4;
@@ -89,21 +88,38 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     return true;
   };
 
+  /** With accessed and dirty flags, the processor writes to paging structures. */
+  const isResolved = (gpa: number, access: PagingAccess, forTable: boolean): boolean =>
+    cpu.accessMode !== 'probe' &&
+    !isDelivering() &&
+    cpu.resolvesViolation?.(gpa, forTable ? TABLE_ACCESS : access) === true;
+
   const stage: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
       if (!has('enable EPT')) return gpa as Maddr;
       const low = words[pointerSlot] ?? 0;
       const high = words[pointerSlot + 1] ?? 0;
-      const result = walkEpt(memory, low, high, gpa, access, forTable);
+      let result = walkEpt(memory, low, high, gpa, access, forTable);
       if (result.kind === 'page') return result.maddr;
+      if (
+        result.kind === 'violation' &&
+        linear !== undefined &&
+        isResolved(gpa, access, forTable)
+      ) {
+        recordViolation(violationQualification(result, true, forTable) | nmiBit(), linear, gpa);
+        result = walkEpt(memory, low, high, gpa, access, forTable);
+        if (result.kind === 'page') return result.maddr;
+      }
       const { standIns } = cpu;
-      const isMissing = result.kind === 'violation' && result.permissions === 0;
-      if (standIns !== undefined && isMissing && !access.execute) {
+      if (result.kind === 'violation' && !access.execute && standIns?.covers(gpa) === true) {
         const page = forTable ? standIns.table : access.write ? standIns.written : standIns.read;
         return (page + (gpa & OFFSET)) as Maddr;
       }
+      if (cpu.accessMode === 'probe') return undefined;
       // RF is saved as 1, or during the delivery of an event as in the image of RFLAGS.
       const resume = isDelivering() ? cpu.deliveringResumes === true : true;
+      // Undefined unless it tells of a software interrupt that was being delivered.
+      const length = isDelivering() ? {} : { length: 0 };
       if (result.kind === 'violation') {
         const bits = violationQualification(result, linear !== undefined, forTable) | nmiBit();
         const qualification = BigInt(bits);
@@ -111,9 +127,10 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
           qualification,
           linear: linear === undefined ? 0n : linearOfNumber(linear),
           physical: gpa,
+          ...length,
           resume,
         });
-      } else exit('EPT_MISCONFIGURATION', { physical: gpa, resume });
+      } else exit('EPT_MISCONFIGURATION', { physical: gpa, ...length, resume });
       return undefined;
     },
   };
@@ -130,9 +147,6 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       ((words[bitmapSlot] ?? 0) & (1 << PF)) === 0 &&
       (words[maskSlot] ?? 0) === 0 &&
       (words[matchSlot] ?? 0) === 0,
-    completeExit: (lengthBytes) => {
-      words[lengthSlot] = lengthBytes;
-    },
     interceptsSecond: (vector, errorCode) => interceptsException(vector, errorCode),
     tripleFault: () => exit('TRIPLE_FAULT'),
     taskSwitch: (selector, source) =>

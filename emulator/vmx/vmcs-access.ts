@@ -20,6 +20,8 @@ export interface ExitDetails {
   readonly instructionInformation?: number;
   readonly linear?: bigint;
   readonly physical?: number;
+  /** The instruction's length, if it is not that of the one that executes. */
+  readonly length?: number;
   /** The value of RFLAGS.RF that is saved; absent: it stays. */
   readonly resume?: boolean;
 }
@@ -33,6 +35,8 @@ export interface VmcsAccess {
   exit(reason: string, details?: ExitDetails): void;
   /** Makes the VM exit of a CPUID. */
   readonly exitCpuid: () => void;
+  /** Records the VM exit of an EPT violation that has been resolved; the guest goes on. */
+  recordViolation(qualification: number, linear: number, physical: number): void;
 }
 
 const F = {
@@ -59,6 +63,7 @@ const RFLAGS_RF = 0x1_0000;
 const BLOCKED_BY_MOV_SS = 2;
 const PENDING_SINGLE_STEP = 0x4000;
 const CPUID_LENGTH = 2;
+const TWO_32 = 2 ** 32;
 
 /** The VMCS in `region`, whose guest state is in the window. */
 export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
@@ -92,7 +97,7 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
   const exit = (reason: string, details: ExitDetails = {}): void => {
     write(F.reason, BigInt(exitReasonNumber(reason)));
     write(F.qualification, details.qualification ?? 0n);
-    write(F.length, BigInt(cpu.instructionLength));
+    write(F.length, BigInt(details.length ?? cpu.instructionLength));
     write(F.information, BigInt(details.instructionInformation ?? 0));
     write(F.interruption, BigInt(details.interruption ?? 0));
     write(F.interruptionCode, BigInt(details.errorCode ?? 0));
@@ -121,5 +126,23 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
     }
     saveResumeFlag(false);
   };
-  return { read, write, has, exit, exitCpuid };
+  const violation = exitReasonNumber('EPT_VIOLATION');
+  const [qualificationSlot, linearSlot, physicalSlot] = [F.qualification, F.linear, F.physical].map(
+    slotOf,
+  ) as [number, number, number];
+  const recordViolation = (qualification: number, linear: number, physical: number): void => {
+    words[reasonSlot] = violation;
+    words[lengthSlot] = 0;
+    for (let i = 0; i < others.length; i += 1) {
+      const slot = others[i] ?? 0;
+      words[slot] = 0;
+      words[slot + 1] = 0;
+    }
+    words[qualificationSlot] = qualification;
+    words[linearSlot] = linear;
+    words[linearSlot + 1] = Math.floor(linear / TWO_32);
+    words[physicalSlot] = physical;
+    words[physicalSlot + 1] = Math.floor(physical / TWO_32);
+  };
+  return { read, write, has, exit, exitCpuid, recordViolation };
 };

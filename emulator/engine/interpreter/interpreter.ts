@@ -172,10 +172,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     const reason = word(cpu, state.LEAVE_REASON);
     plan = undefined;
     if (reason === LEAVE_REASONS.fault) return LEFT.fault;
-    if (reason === LEAVE_REASONS.exit) {
-      cpu.nonRoot?.completeExit?.(bytes[record + RECORD.length] ?? 0);
-      return LEFT.exit;
-    }
+    if (reason === LEAVE_REASONS.exit) return LEFT.exit;
     if (reason === LEAVE_REASONS.precise) return LEFT.precise;
     plan = blocks.planOf(record);
     if (plan === undefined) return LEFT.precise;

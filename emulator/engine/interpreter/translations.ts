@@ -7,7 +7,7 @@
  * to them is never on the fast path: it forgets what depends on the entry first. What the flags do
  * not see (control registers, privilege, another vCPU, the P2M) is compared or told.
  */
-import { type Cpu, cplOf, isStandIn, word } from '../../cpu/cpu.ts';
+import { type AccessMode, type Cpu, cplOf, isStandIn, word } from '../../cpu/cpu.ts';
 import {
   errorCodeOf,
   isWalkFault,
@@ -211,10 +211,19 @@ export const createTranslations = (
     },
     beforeEntryWrite: (maddr, linear) => cpu.stage.beforeEntryWrite?.(maddr, linear),
   };
-  const walk = (linear: number, write: boolean, execute: boolean, user: boolean): number => {
+  const walk = (
+    linear: number,
+    write: boolean,
+    execute: boolean,
+    user: boolean,
+    mode: AccessMode | undefined,
+  ): number => {
     tables.begin(linear, execute, (word(cpu, state.EFER) & 0x400) !== 0);
     const access = ACCESSES[(write ? 1 : 0) | (execute ? 2 : 0) | (user ? 4 : 0)] ?? READ;
-    return translateLinear(memory, noting, linear, access, upper);
+    cpu.accessMode = mode;
+    const result = translateLinear(memory, noting, linear, access, upper);
+    cpu.accessMode = undefined;
+    return result;
   };
 
   const refuse = (): number => {
@@ -291,11 +300,12 @@ export const createTranslations = (
     ) {
       host = known - (known & WRITABLE) + offset;
     } else {
-      const maddr = walk(high * TWO_32 + (low >>> 0), writes, false, user);
+      const isDirect =
+        (access & ACCESS_FAULTS) !== 0 &&
+        ((words[state.TLB_CONTEXT >>> 2] ?? 0) & CONTEXT_ALIGNMENT) === 0;
+      const mode = isDirect ? undefined : 'probe';
+      const maddr = walk(high * TWO_32 + (low >>> 0), writes, false, user, mode);
       if (maddr < 0) {
-        const isDirect =
-          (access & ACCESS_FAULTS) !== 0 &&
-          ((words[state.TLB_CONTEXT >>> 2] ?? 0) & CONTEXT_ALIGNMENT) === 0;
         if (!isDirect) return refuse();
         return isWalkFault(maddr) ? fault(low, high, errorCodeOf(maddr)) : exited();
       }
@@ -338,7 +348,7 @@ export const createTranslations = (
     const key = frame * 2 + (cplOf(cpu) === 3 ? 1 : 0);
     const known = codePages.get(key);
     if (known !== undefined) return known;
-    const maddr = walk(high * TWO_32 + (low >>> 0), false, true, cplOf(cpu) === 3);
+    const maddr = walk(high * TWO_32 + (low >>> 0), false, true, cplOf(cpu) === 3, 'probe');
     if (maddr < 0 || maddr >= memory.ramBytes) return 0;
     const page = hostAddressOf((maddr - (maddr & 0xfff)) as Maddr);
     codePages.set(key, page);

@@ -9,6 +9,7 @@ import type { XenDomain } from '../domain.ts';
 import { NO_GFN } from '../frames.ts';
 import { growTable } from '../grants/grant-table.ts';
 import { type Hypervisor, ownDomain } from '../hypervisor.ts';
+import { unitsOf } from '../memory/units.ts';
 import { MAXIMUM_GFN } from '../p2m.ts';
 import { changeP2m } from '../p2m-changes.ts';
 import { defineHypercall } from './hypercall.ts';
@@ -48,12 +49,9 @@ export const memoryAddToPhysmap = defineHypercall({
     const gfn = Number(gpfn) as Gfn;
     const old = domain.p2m.lookup(gfn);
     if (old.type === 'special') return old.mfn === page.mfn ? 0 : 'EINVAL';
+    if (unitsOf(hypervisor).remove(domain, gfn, 'hole') === 'no-frame') return 'ENOMEM';
     removePage(hypervisor, domain, page.mfn);
     if (!changeP2m(hypervisor, domain, gfn, 'special', page.mfn)) return 'ENOMEM';
-    if (old.mfn !== undefined && hypervisor.frames.owners[old.mfn] === domain.id) {
-      hypervisor.frames.release(old.mfn);
-      domain.pages -= 1;
-    }
     if (space === SPACE_SHARED_INFO) domain.sharedInfoGfn = gfn;
     domain.labels.set(gfn, page.label);
     return 0;

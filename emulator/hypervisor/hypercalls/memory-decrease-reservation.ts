@@ -5,7 +5,7 @@
  */
 import type { Gfn } from '../../memory/addresses.ts';
 import { ownDomain } from '../hypervisor.ts';
-import { changeP2m } from '../p2m-changes.ts';
+import { unitsOf } from '../memory/units.ts';
 import { defineHypercall } from './hypercall.ts';
 import { removeSharedInfo } from './memory-add-to-physmap.ts';
 import {
@@ -33,15 +33,13 @@ export const memoryDecreaseReservation = defineHypercall({
     const pages = 2 ** Number(fields.extent_order);
     return eachExtent(context, fields, (first) => {
       for (let gfn: number = first; gfn < first + pages; gfn += 1) {
-        const { type, mfn } = domain.p2m.lookup(gfn as Gfn);
         if (gfn === domain.sharedInfoGfn) {
           removeSharedInfo(hypervisor, domain);
           continue;
         }
-        if (type !== 'ram' || mfn === undefined) return false;
-        if (!changeP2m(hypervisor, domain, gfn as Gfn, 'ballooned', undefined)) return false;
-        hypervisor.frames.release(mfn);
-        domain.pages -= 1;
+        const freed = unitsOf(hypervisor).remove(domain, gfn as Gfn, 'ballooned');
+        if (freed === 'missing' || freed === 'no-frame') return false;
+        const mfn = freed === 'no-own' ? undefined : freed;
         noteBalloon(hypervisor, vcpu, 'decrease', gfn as Gfn, mfn);
       }
       return true;

@@ -3,11 +3,10 @@
  * extents done; it stops at the domain's maximum, when no frame is free, or at a gfn that is used. A
  * domain that is not there and a bad pointer are no errors: no extent is done.
  */
-import { type Gfn, type Maddr, maddrOf } from '../../memory/addresses.ts';
-import { hostAddressOf } from '../../memory/machine-memory.ts';
+import type { Gfn } from '../../memory/addresses.ts';
 import { ownDomain } from '../hypervisor.ts';
+import { unitsOf } from '../memory/units.ts';
 import { MAXIMUM_GFN } from '../p2m.ts';
-import { changeP2m } from '../p2m-changes.ts';
 import { defineHypercall } from './hypercall.ts';
 import {
   eachExtent,
@@ -34,21 +33,15 @@ export const memoryPopulatePhysmap = defineHypercall({
     const pages = 2 ** Number(fields.extent_order);
     return eachExtent(context, fields, (first) => {
       if (first + pages > MAXIMUM_GFN) return false;
-      if (domain.pages + pages > domain.maximumPages || hypervisor.frames.free < pages)
-        return false;
+      if (domain.pages + pages > domain.maximumPages) return false;
+      if (!unitsOf(hypervisor).hasRoom(pages)) return false;
       for (let gfn: number = first; gfn < first + pages; gfn += 1) {
-        if (domain.p2m.lookup(gfn as Gfn).mfn !== undefined) return false;
+        const type = domain.p2m.typeOf(gfn as Gfn);
+        if (type !== 'hole' && type !== 'ballooned') return false;
       }
       for (let gfn: number = first; gfn < first + pages; gfn += 1) {
-        const mfn = hypervisor.frames.allocate(domain.id);
+        const mfn = unitsOf(hypervisor).populate(domain, gfn as Gfn);
         if (mfn === undefined) return false;
-        const host = hostAddressOf(maddrOf(mfn) as Maddr);
-        hypervisor.hardware.memory.bytes.fill(0, host, host + 4096);
-        hypervisor.hardware.noteWrite(maddrOf(mfn), 4096);
-        if (!changeP2m(hypervisor, domain, gfn as Gfn, 'ram', mfn)) {
-          hypervisor.frames.release(mfn);
-          return false;
-        }
         domain.pages += 1;
         noteBalloon(hypervisor, vcpu, 'populate', gfn as Gfn, mfn);
       }

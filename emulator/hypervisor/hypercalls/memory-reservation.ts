@@ -60,7 +60,7 @@ export const noteBalloon = (
   vcpu: XenVcpu,
   direction: 'decrease' | 'populate',
   gfn: Gfn,
-  mfn: Mfn,
+  mfn: Mfn | undefined,
 ): void => {
   if (hypervisor.events.wants('balloon')) {
     emit(hypervisor, vcpu, { kind: 'balloon', direction, gfn, mfn });

@@ -13,6 +13,7 @@ import {
   vcpuInfoAt,
 } from '../event-channels.ts';
 import { tellOfWrite } from '../hypervisor.ts';
+import { unitsOf } from '../memory/units.ts';
 import { defineHypercall, type ErrorName, type HypercallContext } from './hypercall.ts';
 
 const common = { number: 24, source: 'Xen public/vcpu.h', argumentIndex: 2 } as const;
@@ -98,13 +99,17 @@ export const vcpuRegisterInfo = defineHypercall({
     if (target === undefined) return 'ENOENT';
     if (offset > HIGHEST_INFO_OFFSET || offset % BigInt(wordBytes) !== 0n) return 'ENXIO';
     if (target.infoMaddr !== undefined) return 'EINVAL';
-    const frame = target.domain.p2m.lookup(Number(mfn) as Gfn).mfn;
+    const gfn = Number(mfn) as Gfn;
+    const isReady = unitsOf(context.hypervisor).prepare(target.domain, gfn, 'write') === 'ready';
+    const frame = isReady ? target.domain.p2m.mfnOf(gfn) : undefined;
     if (frame === undefined) return 'EINVAL';
     const { memory } = context.hypervisor.hardware;
     const old = vcpuInfoAt(target);
     const maddr = (frame * 4096 + Number(offset)) as Maddr;
     memory.bytes.copyWithin(hostAddressOf(maddr), old, old + 64);
     tellOfWrite(context.hypervisor, maddr, 64);
+    // The hypervisor writes there by machine address from now on.
+    context.hypervisor.frames.hold(frame);
     target.infoMaddr = maddr;
     markAllPending(context, target);
     return 0;

@@ -46,6 +46,8 @@ export const createDirectP2m = (
     root: 0 as Mfn,
     eptPointer: 0n,
     merges: false,
+    absentPage: () => undefined,
+    mfnOf: (gfn) => reverse().get(gfn),
     lookup(gfn): P2mEntry {
       const mfn = reverse().get(gfn);
       if (mfn === undefined) return { type: 'hole', mfn, access: 0, pageBytes: 4096, entry: 0n };
@@ -73,6 +75,7 @@ export const createDirectP2m = (
     changeLeaf: () => refuse('map'),
     takeFlags: () => refuse('map'),
     splitAll: () => true,
+    mergeAll: () => undefined,
     eachRun(visit, first = 0, end = Number.POSITIVE_INFINITY) {
       const all = [...reverse()].filter(([gfn]) => gfn >= first && gfn < end);
       all.sort(([a], [b]) => a - b);

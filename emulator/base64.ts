@@ -1,4 +1,4 @@
-/** Bytes in DAP's memory requests. `btoa` and `atob` are on Node and on the web. */
+/** Bytes as text. `btoa` and `atob` are on Node and on the web. */
 
 export const toBase64 = (bytes: Uint8Array): string => {
   let text = '';
