@@ -94,7 +94,7 @@ const returnToFrame = (cpu: Cpu, width: number): Outcome => {
   const unmarked = markAccessed(cpu, code);
   if (unmarked !== undefined) return unmarked;
   if (popsStack) {
-    const failure = returnStack(cpu, Number(outerSelector & 0xffffn), target, code.access);
+    const failure = returnStack(cpu, Number(outerSelector & 0xffffn), target, code.access, 'NP');
     if (failure !== undefined) return failure;
   }
   const mask = RESTORED | (cpl === 0 ? IOPL : 0n) | (cpl <= ioplOf(cpu) ? RFLAGS_IF : 0n);
@@ -127,12 +127,16 @@ export const setReturnedPointer = (cpu: Cpu, value: bigint): void => {
   else setStackPointer(cpu, currentStack(cpu).pointerWidth, value);
 };
 
-/** Loads SS for a return; a null selector is allowed in 64-bit mode below level 3. */
+/**
+ * Loads SS for a return; a null selector is allowed in 64-bit mode below level 3. An absent segment is
+ * #NP for IRET and #SS for RET.
+ */
 export const returnStack = (
   cpu: Cpu,
   selector: number,
   target: number,
   codeAccess: number,
+  ifAbsent: 'NP' | 'SS',
 ): Failure | undefined => {
   if ((selector & 0xfffc) === 0) {
     const isAllowed = (codeAccess & 0x2000) !== 0 && isLongMode(cpu) && target !== 3;
@@ -147,7 +151,7 @@ export const returnStack = (
   if ((selector & 3) !== target || dplOf(stack) !== target || !isWritable) {
     return raise(cpu, 'GP', selector & 0xfffc) as Failure;
   }
-  if (!isPresent(stack)) return raise(cpu, 'SS', selector & 0xfffc) as Failure;
+  if (!isPresent(stack)) return raise(cpu, ifAbsent, selector & 0xfffc) as Failure;
   const failure = markAccessed(cpu, stack);
   if (failure === undefined) setSegment(cpu, state.SS, stack);
   return failure;

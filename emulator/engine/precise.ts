@@ -156,7 +156,7 @@ export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
         clearResumeFlag(cpu, fetched);
         // A load of SS inhibits debug exceptions until the next instruction has completed.
         if ((word(cpu, state.INTERRUPTIBILITY) & BLOCKED_BY_MOV_SS) !== 0) return 'retired';
-        return traps ? singleStepTrap(cpu) : 'retired';
+        return traps && !isSoftwareInterrupt(cpu, fetched) ? singleStepTrap(cpu) : 'retired';
     }
   };
   return { step, operate, deliver };
@@ -172,6 +172,14 @@ const clearResumeFlag = (cpu: Cpu, instruction: DecodedInstruction | Outcome): v
   if (instruction.definition?.mnemonic === 'iret') return;
   setWord(cpu, state.RFLAGS_REST, rest & ~RFLAGS_RF);
 };
+
+const SOFTWARE_INTERRUPTS: ReadonlySet<string> = new Set(['int', 'int3', 'int1', 'into']);
+
+/** INT n has cleared TF on its way into the handler, and no trap follows: SDM Vol. 3B 17.3.1.4. */
+const isSoftwareInterrupt = (cpu: Cpu, instruction: DecodedInstruction | Outcome): boolean =>
+  typeof instruction === 'object' &&
+  SOFTWARE_INTERRUPTS.has(instruction.definition?.mnemonic ?? '') &&
+  (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0;
 
 /** The instruction began with TF set: a debug trap follows it. SDM Vol. 3B 17.3.1.4. */
 const singleStepTrap = (cpu: Cpu): StepResult => {

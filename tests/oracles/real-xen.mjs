@@ -6,7 +6,8 @@
  *   node tests/oracles/real-xen.mjs [PROGRAM]...
  *
  * Needs the Debian packages nasm, binutils, qemu-system-x86 and xen-hypervisor-4.17-amd64 (or a
- * later one); without them it says so. The last line is "N passed, N failed".
+ * later one), and for guests that Bochs judges those of bochs.mjs; without them it says so. The last
+ * line is "N passed, N failed".
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { buildWhenStale, installPackages, root } from '../../scripts/prepare.mjs';
+import { bootOnBochs, whatBochsLacks } from './bochs.mjs';
 import { guestNames, textsOf } from './guests/texts.mjs';
 
 const BOOT_LIMIT_MS = 90_000;
@@ -46,6 +48,8 @@ const guestText = (log) => {
     .replaceAll(/^\(XEN\).*\n/gm, '');
 };
 
+const isOver = (log) => /^\(XEN\) (?:Hardware Dom0|Domain 0) /m.test(log);
+
 const bootOnXen = async (xen, program, isPv) => {
   const options = isPv ? XEN_OPTIONS : `${XEN_OPTIONS} ${PVH_OPTIONS}`;
   const qemu = spawn(
@@ -62,7 +66,7 @@ const bootOnXen = async (xen, program, isPv) => {
     const timer = setTimeout(resolve, BOOT_LIMIT_MS);
     qemu.stdout.on('data', (text) => {
       log += text;
-      if (!/^\(XEN\) (?:Hardware Dom0|Domain 0) /m.test(log)) return;
+      if (!isOver(log)) return;
       clearTimeout(timer);
       resolve();
     });
@@ -131,7 +135,8 @@ const main = async (names) => {
   };
   const chosen = programs().filter(({ name }) => names.length === 0 || names.includes(name));
   for (const { name, source, onXen, here } of chosen) {
-    const isPv = /^%include "pv-boot.inc"/m.test(readFileSync(source, 'utf8'));
+    const text = readFileSync(source, 'utf8');
+    const isPv = /^%include "pv-boot.inc"/m.test(text);
     const object = join(work, `${name}.o`);
     const program = join(work, name);
     try {
@@ -139,7 +144,18 @@ const main = async (names) => {
       must('nasm', ['-f', 'elf64', '-I', includes, '-o', object, source]);
       must('ld', ['-n', '-Ttext=0x100000', '--no-warn-rwx-segments', '-o', program, object]);
       report(`${name}, built by nasm and ld, here`, difference(here, runHere(program)));
-      report(`${name} on ${image}`, difference(onXen, await bootOnXen(xen, program, isPv)));
+      if (!/^; Judge: Bochs\./m.test(text)) {
+        report(`${name} on ${image}`, difference(onXen, await bootOnXen(xen, program, isPv)));
+        continue;
+      }
+      const lacking = whatBochsLacks();
+      if (lacking.length > 0) {
+        console.log(`${name} on Bochs is skipped: ${lacking.join(', ')} is not there.`);
+        continue;
+      }
+      const options = `${XEN_OPTIONS} ${PVH_OPTIONS}`;
+      const log = await bootOnBochs(work, xen, program, options, isOver);
+      report(`${name} on ${image} on Bochs`, difference(onXen, guestText(log)));
     } catch (error) {
       report(name, error instanceof Error ? error.message : String(error));
     }

@@ -225,7 +225,7 @@ export const farReturn: Operation = (cpu, args) => {
   const [outerPointer = 0n, outerSelector = 0n] = outer.values;
   const failure =
     markAccessed(cpu, code) ??
-    returnStack(cpu, Number(outerSelector & 0xffffn), level, code.access);
+    returnStack(cpu, Number(outerSelector & 0xffffn), level, code.access, 'SS');
   if (failure !== undefined) return failure;
   const outcome = enter(cpu, target);
   setReturnedPointer(cpu, outerPointer + release);
