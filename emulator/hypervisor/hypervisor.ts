@@ -3,6 +3,7 @@
  * the end of domains, the time.
  */
 import type { StandIns } from '../cpu/cpu.ts';
+import { linearNumber } from '../cpu/paging.ts';
 import { CR0, CR3, CR4, EFER, PDPTES } from '../cpu/state.ts';
 import type { EventStream, MachineEvent } from '../events.ts';
 import type { EndReason } from '../machine.ts';
@@ -22,6 +23,7 @@ import { FIELD, type Hardware } from './hardware.ts';
 import type { MemoryUnits } from './memory/units.ts';
 import { isGuestAddress } from './pv/layout.ts';
 import type { DirectPaging } from './pv/mmu/direct-paging.ts';
+import { translate } from './pv/mmu/translate.ts';
 import type { Timers } from './timers.ts';
 
 type Distributed<T> = T extends MachineEvent
@@ -141,6 +143,32 @@ export const touchGpa = (
 };
 
 /**
+ * Translates linear addresses by a vCPU's tables. A PV guest must not write to its page tables by
+ * way of the hypervisor: what it may not write itself has no address then.
+ */
+const translatorOf = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  access: 'read' | 'write',
+): ((linear: bigint) => Maddr | undefined) => {
+  const { hardware, directPaging } = hypervisor;
+  const { domain } = vcpu;
+  if (domain.type === 'pv' && directPaging !== undefined) {
+    const root = Number(hardware.slot(vcpu, CR3) >> 12n);
+    return (linear) => {
+      const maddr = translate(directPaging.mmu, root, linearNumber(linear), access === 'write');
+      return maddr < 0 ? undefined : (maddr as Maddr);
+    };
+  }
+  const paging = pagingOf(hypervisor, vcpu);
+  const stage = stageOf(domain);
+  return (linear) => {
+    const { gpa, maddr } = walkGuest(hardware.memory, stage, paging, linear);
+    return gpa === undefined ? maddr : touchGpa(hypervisor, domain, gpa, access);
+  };
+};
+
+/**
  * Runs over the pieces of a range of linear addresses; false at the first that is not mapped, or
  * not for writing.
  */
@@ -152,22 +180,11 @@ const eachPiece = (
   access: 'read' | 'write',
   use: (maddr: Maddr, offset: number, pieceBytes: number) => void,
 ): boolean => {
-  const paging = pagingOf(hypervisor, vcpu);
-  const { memory } = hypervisor.hardware;
-  const { domain } = vcpu;
-  if (domain.type === 'pv' && !isGuestAddress(address, lengthBytes)) return false;
-  const stage = stageOf(domain);
+  if (vcpu.domain.type === 'pv' && !isGuestAddress(address, lengthBytes)) return false;
+  const machineAddressOf = translatorOf(hypervisor, vcpu, access);
   for (let offset = 0; offset < lengthBytes; ) {
-    const at = address + BigInt(offset);
-    const walk = walkGuest(memory, stage, paging, at);
-    const { permissions } = walk;
-    const maddr =
-      domain.type === 'pv' || walk.gpa === undefined
-        ? walk.maddr
-        : touchGpa(hypervisor, domain, walk.gpa, access);
-    if (maddr === undefined || maddr >= memory.ramBytes) return false;
-    // A PV guest must not write to its page tables by way of the hypervisor.
-    if (access === 'write' && domain.type === 'pv' && permissions[1] !== 'w') return false;
+    const maddr = machineAddressOf(address + BigInt(offset));
+    if (maddr === undefined || maddr >= hypervisor.hardware.memory.ramBytes) return false;
     const pieceBytes = Math.min(lengthBytes - offset, 4096 - (maddr % 4096));
     use(maddr, offset, pieceBytes);
     offset += pieceBytes;

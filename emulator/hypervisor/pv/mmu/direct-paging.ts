@@ -110,7 +110,8 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
       hypervisor.domains.get(domain)?.pv?.assists.has(VM_ASSIST.m2pStrict) === true,
     refusal: undefined,
   };
-  frames.onFree((_mfn, owner) => {
+  frames.onFree((mfn, owner) => {
+    m2p.clear(mfn);
     const domain = hypervisor.domains.get(owner);
     if (domain?.type === 'pv') domain.pages -= 1;
   });

@@ -7,7 +7,6 @@ import { decodeHypercall, performHypercall } from '../../hypercalls/dispatch.ts'
 import { writeNumber } from '../../hypercalls/hypercall.ts';
 import { copyFromGuest, copyToGuest } from '../../hypervisor.ts';
 import { setPvRegisters } from '../pv-registers.ts';
-import { createPvVcpu } from '../pv-vcpu.ts';
 import { createTestMachine, type TestDomain, type TestMachine } from './test-machine.ts';
 
 const ARGUMENTS = [7, 6, 2, 10, 8];
@@ -44,8 +43,7 @@ export const addTestGuest = (
   const { paging, hypervisor } = machine;
   const { hardware } = hypervisor;
   const added = machine.addDomain(id, pages);
-  const vcpu = { ...added.vcpu, pv: createPvVcpu() };
-  added.domain.vcpus[0] = vcpu;
+  const { vcpu } = added;
   const mfn = (gfn: number): number => added.mfns[gfn] ?? 0;
   const entry = (gfn: number, bits: bigint): bigint => (BigInt(mfn(gfn)) << 12n) | bits;
   for (const level of [0, 1, 2]) machine.write(mfn(level), 0, entry(level + 1, TABLE));
@@ -68,7 +66,6 @@ export const addTestGuest = (
   };
   return {
     ...added,
-    vcpu,
     machine,
     mfn,
     entry,
@@ -86,13 +83,14 @@ export const addTestGuest = (
       return Number(BigInt.asIntN(64, perform()));
     },
     put(linear, ...values) {
-      let at = linear;
+      const bytes = new Uint8Array(values.reduce((sum, [lengthBytes]) => sum + lengthBytes, 0));
+      let at = 0;
       for (const [lengthBytes, value] of values) {
-        const bytes = new Uint8Array(lengthBytes);
-        writeNumber(bytes, 0, lengthBytes, BigInt.asUintN(64, BigInt(value)));
-        if (!copyToGuest(hypervisor, vcpu, at, bytes)) throw new Error(`${at} is not writable.`);
-        at += BigInt(lengthBytes);
+        writeNumber(bytes, at, lengthBytes, BigInt.asUintN(64, BigInt(value)));
+        at += lengthBytes;
       }
+      if (!copyToGuest(hypervisor, vcpu, linear, bytes))
+        throw new Error(`${linear}: not writable.`);
     },
     peek(linear, lengthBytes = 8) {
       const bytes = copyFromGuest(hypervisor, vcpu, linear, lengthBytes);

@@ -6,11 +6,15 @@ import { WINDOW_BYTES } from '../../../cpu/state.ts';
 import { EventStream } from '../../../events.ts';
 import type { Mfn } from '../../../memory/addresses.ts';
 import { createMachineMemory } from '../../../memory/machine-memory.ts';
+import { hypervisorFrame } from '../../build-domain.ts';
 import { createHypervisor } from '../../create-hypervisor.ts';
 import type { XenDomain, XenVcpu } from '../../domain.ts';
 import { createGrantTable } from '../../grants/grant-table.ts';
 import type { Hypervisor } from '../../hypervisor.ts';
 import { createVmxHardware } from '../../vmx-hardware.ts';
+import { dropGdt, dropLdtPages, setLdt } from '../descriptor-tables.ts';
+import { createPerDomainArea } from '../per-domain.ts';
+import { createPvVcpu } from '../pv-vcpu.ts';
 import { type DirectPaging, directPagingOf } from './direct-paging.ts';
 import { wordOf } from './mmu.ts';
 
@@ -59,15 +63,19 @@ export const createTestMachine = (ramBytes = 8 << 20): TestMachine => {
       }
       mfns.reverse();
       for (const [gfn, mfn] of mfns.entries()) p2m.set(gfn as never, 'ram', mfn);
-      const domain = bareDomain(id, pages, p2m);
-      const vcpu = bareVcpu(domain);
+      const area = createPerDomainArea(memory, 1, () => hypervisorFrame(hypervisor));
+      const domain = { ...bareDomain(id, pages, p2m), pv: { area, assists: new Set<number>() } };
+      const vcpu = { ...bareVcpu(domain), pv: createPvVcpu() };
       domain.vcpus.push(vcpu);
       hypervisor.domains.set(id, domain);
       paging.addDomain(domain, {
-        perDomainTable: undefined,
-        setLdt: () => {},
-        forgetLdt: () => {},
-        relinquish: () => {},
+        perDomainTable: area.root,
+        setLdt: (whose, base, entries) => setLdt(hypervisor, whose, base, entries),
+        forgetLdt: (whose) => dropLdtPages(hypervisor, whose),
+        relinquish: () => {
+          dropGdt(hypervisor, vcpu);
+          dropLdtPages(hypervisor, vcpu);
+        },
       });
       return { domain, vcpu, mfns };
     },
