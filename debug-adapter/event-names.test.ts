@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseEventName } from './event-names.ts';
+import { parseEventName, parseWatchName } from './event-names.ts';
 
 test.each([
   ['vmexit', { kind: 'event', event: 'vm-exit' }],
@@ -41,3 +41,17 @@ test.each(['', 'vmexits', 'balloon:up', 'ept-violation:reed', 'vmexit:', 'vmexit
     expect(parseEventName(text)).toEqual({ problem: expect.stringContaining("'") });
   },
 );
+
+test.each([
+  ['watch:gpa:0x1000', 'gpa', 1, 1],
+  ['watch:d2:gva:0x1000-0x1007', 'gva', 2, 8],
+])('%s is watched memory of a domain', (text, space, domain, lengthBytes) => {
+  expect(parseWatchName(text, 1)).toEqual({
+    kind: 'data',
+    space,
+    address: 0x1000n,
+    lengthBytes,
+    access: 'write',
+    domain,
+  });
+});

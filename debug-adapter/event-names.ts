@@ -184,15 +184,18 @@ export function parseEventName(text: string): ParsedEvent {
 }
 
 const WATCH =
-  /^watch:(gva|gpa|maddr):(0x[0-9a-f]+|\d+)(?:-(0x[0-9a-f]+|\d+))?(?::(read|write|readwrite))?$/i;
+  /^watch:(?:d(\d+):)?(gva|gpa|maddr):(0x[0-9a-f]+|\d+)(?:-(0x[0-9a-f]+|\d+))?(?::(read|write|readwrite))?$/i;
 
-/** Reads `watch:SPACE:FIRST[-LAST][:ACCESS]`; undefined if it does not begin with `watch:`. The addresses are those of `domain`. */
+/**
+ * Reads `watch:[dDOMAIN:]SPACE:FIRST[-LAST][:ACCESS]`; undefined if it does not begin with `watch:`.
+ * The addresses are those of `domain` unless it says otherwise.
+ */
 export function parseWatchName(
   text: string,
   domain: number,
 ): DataBreakpoint | { readonly problem: string } | undefined {
   if (!/^\s*watch:/i.test(text)) return undefined;
-  const [, space, first = '0', last = first, access = 'write'] = WATCH.exec(text.trim()) ?? [];
+  const [, own, space, first = '0', last = first, access = 'write'] = WATCH.exec(text.trim()) ?? [];
   const lengthBytes = Number(BigInt(last) - BigInt(first) + 1n);
   if (space === undefined || lengthBytes <= 0) {
     return { problem: `'${text}' is no watch; expected is watch:gpa:0x1000-0x1007:write` };
@@ -203,6 +206,6 @@ export function parseWatchName(
     address: BigInt(first),
     lengthBytes,
     access: access.toLowerCase() === 'readwrite' ? 'readWrite' : (access.toLowerCase() as 'read'),
-    ...(space.toLowerCase() === 'maddr' ? {} : { domain }),
+    ...(space.toLowerCase() === 'maddr' ? {} : { domain: Number(own ?? domain) }),
   };
 }

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { expect, test } from 'vitest';
 import type { AdapterHost } from './host.ts';
+import type { Row } from './protocol.ts';
 import { HyperstepSession } from './session.ts';
 
 const samples = fileURLToPath(new URL('../samples', import.meta.url));
@@ -326,13 +327,36 @@ test('the views have rows', async () => {
       )
     ).rows;
 
-  expect(views.map(({ id }) => id)).toEqual(['domains', 'vcpus', 'p2m', 'pageWalk']);
+  expect(views.map(({ id }) => id)).toEqual(['domains', 'vcpus', 'p2m', 'pageWalk', 'memory']);
   expect(await rows('domains')).toMatchObject([{ label: '1 hello' }]);
   expect((await rows('p2m', 'd1')).map(({ detail }) => detail)).toContainEqual(
     expect.stringContaining('ram'),
   );
   expect((await rows('pageWalk')).at(-1)?.label).toMatch(/\S/);
   expect((await rows('vcpus', 'd1.v0/Registers/rax')).map(({ label }) => label)).toContain('eax');
+});
+
+test('the memory view shows any address space, and goes on', async () => {
+  const client = connect();
+  await start(client, { program: hello });
+  const rows = async (input: string, parent?: string) =>
+    (
+      await client.ask<{ rows: Row[] }>('hyperstep/rows', {
+        view: 'memory',
+        input,
+        ...(parent === undefined ? {} : { parent }),
+      })
+    ).rows;
+  const [head, first, ...rest] = await rows('gpa:rip');
+
+  expect(head).toMatchObject({ label: 'gpa:rip = 0x100000', detail: 'gpa d1' });
+  expect(first).toMatchObject({ label: '0x100000', memoryReference: 'gpa:d1:0x100000' });
+  expect(first?.value).toMatch(/^89 1d( [0-9a-f]{2}){6}$/);
+  const [below] = await rows('gpa:rip', rest.at(-1)?.id);
+  expect(below?.label).toBe('0x100100');
+  expect((await rows('rip'))[0]?.detail).toBe('linear, d1.v0');
+  expect((await rows('maddr:0xffff_ffff_0000'))[1]?.detail).toBe('nothing is mapped');
+  expect(await rows('no_such_name')).toMatchObject([{ icon: 'warning' }]);
 });
 
 test('a guest that spins is paused', async () => {

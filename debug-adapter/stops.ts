@@ -52,12 +52,11 @@ export const describeStop = (
       };
     case 'breakpoint': {
       const { ids, carrier } = hit(stop.ids);
-      const reason = carrier === 'event' ? 'breakpoint' : carrier;
       return {
         ...plain,
         hitBreakpointIds: ids,
-        reason,
-        description: `Paused on ${reason}`,
+        reason: carrier,
+        description: `Paused on ${carrier === 'event' ? 'breakpoint' : carrier}`,
         explanation: [],
       };
     }
@@ -80,14 +79,13 @@ const describeEvent = (
   { ids, carrier }: { readonly ids: readonly number[]; readonly carrier: Carrier },
 ): Stop => {
   const title = titleOf(event);
+  // For 'breakpoint' VS Code would leave the side bar with the ticked events for its own.
   const reason =
     event.kind === 'exception' || carrier === 'exception'
       ? 'exception'
       : event.kind === 'memory-access'
         ? 'data breakpoint'
-        : carrier === 'event'
-          ? 'breakpoint'
-          : carrier;
+        : carrier;
   return {
     threadId,
     reason,

@@ -3,6 +3,7 @@
  */
 import type * as vscode from 'vscode';
 import type { StartAdapterWorker } from './adapter-worker.ts';
+import { registerMemoryCommands } from './commands/memory.ts';
 import { registerShowListing } from './commands/show-listing.ts';
 import { registerToolstackCommands } from './commands/toolstack.ts';
 import { registerDebugConfigurations } from './debug-configuration.ts';
@@ -22,5 +23,6 @@ export const activateWith = (context: vscode.ExtensionContext, start: StartAdapt
     registerEvaluatableExpressions(),
     registerToolstackCommands(),
     registerShowListing(),
+    registerMemoryCommands(),
   );
 };

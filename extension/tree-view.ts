@@ -3,11 +3,17 @@
  * says that guest state has changed.
  */
 import * as vscode from 'vscode';
-import type { Row, RowsArguments, RowsResponse } from '../debug-adapter/protocol.ts';
+import type { Row, RowsArguments, RowsResponse, ViewsResponse } from '../debug-adapter/protocol.ts';
 import { DEBUG_TYPE } from './debug-launcher.ts';
 
 /** Ids of the views in `contributes.views`, without the prefix. */
-const VIEW_IDS = ['domains', 'vcpus', 'p2m', 'pageWalk'] as const;
+const VIEW_IDS = ['domains', 'vcpus', 'p2m', 'pageWalk', 'memory'] as const;
+
+/** The command that asks for the input of a view. */
+const INPUT_COMMANDS: Readonly<Record<string, (typeof VIEW_IDS)[number]>> = {
+  'hyperstep.walkAddress': 'pageWalk',
+  'hyperstep.showMemory': 'memory',
+};
 
 const sessionOf = (): vscode.DebugSession | undefined => {
   const session = vscode.debug.activeDebugSession;
@@ -75,6 +81,16 @@ const stateOf = ({ hasChildren, expanded }: Row): vscode.TreeItemCollapsibleStat
     : vscode.TreeItemCollapsibleState.Collapsed;
 };
 
+const askInput = async (id: string, before: string | undefined): Promise<string | undefined> => {
+  const response: ViewsResponse | undefined = await sessionOf()?.customRequest('hyperstep/views');
+  const view = response?.views.find((one) => one.id === id);
+  return vscode.window.showInputBox({
+    title: view?.title ?? '',
+    prompt: view?.input?.prompt ?? '',
+    value: before ?? view?.input?.initial ?? '',
+  });
+};
+
 export const registerTreeViews = (): vscode.Disposable => {
   const providers = VIEW_IDS.map((id) => {
     const provider = new RowsProvider(id);
@@ -89,19 +105,17 @@ export const registerTreeViews = (): vscode.Disposable => {
   const refresh = (): void => {
     for (const { provider } of providers) provider.refresh();
   };
-  const walk = providers.find(({ id }) => id === 'pageWalk');
-  const setAddress = async (address?: string): Promise<void> => {
-    const typed =
-      address ??
-      (await vscode.window.showInputBox({
-        title: 'Page walk',
-        prompt: 'A linear address: a number, a register, a symbol or an expression',
-        value: walk?.provider.input ?? 'rip',
-      }));
-    if (typed === undefined || walk === undefined) return;
-    walk.provider.input = typed;
-    walk.view.description = typed;
-    walk.provider.refresh();
+  /** Shows a view for an address that is given, the memory of a row, or what the user types. */
+  const showFor = async (id: string, given: string | Row | undefined): Promise<void> => {
+    const shown = providers.find((one) => one.id === id);
+    if (shown === undefined) return;
+    const known = typeof given === 'string' ? given : given?.memoryReference;
+    const typed = known ?? (await askInput(id, shown.provider.input));
+    if (typed === undefined) return;
+    shown.provider.input = typed;
+    shown.view.description = typed;
+    shown.provider.refresh();
+    await vscode.commands.executeCommand(`hyperstep.${id}.focus`);
   };
   return vscode.Disposable.from(
     ...providers.flatMap(({ view, visible }) => [view, visible]),
@@ -111,7 +125,9 @@ export const registerTreeViews = (): vscode.Disposable => {
     vscode.debug.onDidChangeActiveDebugSession(refresh),
     vscode.debug.onDidTerminateDebugSession(refresh),
     vscode.debug.onDidChangeActiveStackItem(refresh),
-    vscode.commands.registerCommand('hyperstep.walkAddress', setAddress),
+    ...Object.entries(INPUT_COMMANDS).map(([command, id]) =>
+      vscode.commands.registerCommand(command, (given?: string | Row) => showFor(id, given)),
+    ),
     vscode.commands.registerCommand('hyperstep.copyRow', (row: Row) =>
       vscode.env.clipboard.writeText(row.value ?? row.detail ?? row.label),
     ),

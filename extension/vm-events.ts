@@ -80,8 +80,15 @@ class VmEventsTree implements vscode.TreeDataProvider<Node>, VmEvents {
     const number = node.kind === 'event' ? node.entry.number : undefined;
     item.id = name;
     item.tooltip = problem ?? description;
-    item.description =
-      problem ?? describeChoice(choice) ?? (number === undefined ? '' : `${number}`);
+    item.description = [
+      number === undefined ? '' : `${number}`,
+      problem ?? describeChoice(choice) ?? '',
+    ]
+      .filter((text) => text !== '')
+      .join('  ');
+    item.accessibilityInformation = {
+      label: [label, item.description, description].filter((text) => text !== '').join(', '),
+    };
     if (name !== OWN_GROUP.name) {
       item.contextValue =
         choice === undefined || this.#isInCatalog(name) ? 'vmEvent' : 'vmEvent own';
