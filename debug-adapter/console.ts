@@ -8,6 +8,7 @@ import type { Debuggee } from './debuggee.ts';
 import { evaluateExpression, type Value } from './expressions/evaluate.ts';
 import { createMachineScope } from './expressions/machine-scope.ts';
 import { ExpressionError, parseExpression } from './expressions/parse.ts';
+import { useText } from './frame-use.ts';
 import type { Frame } from './frames.ts';
 import { hex } from './numbers.ts';
 import { scopesOf } from './variables/scopes.ts';
@@ -106,8 +107,8 @@ const COMMANDS: readonly ConsoleCommand[] = [
       const vcpu = frame?.vcpu ?? debuggee.vcpuOf(undefined);
       const walk = debuggee.machine.walk(vcpu.domain, vcpu.id, addressOf(debuggee, frame, rest));
       const levels = walk.levels.map(
-        ({ table, entryAddress, entry, bits }) =>
-          `${table.padEnd(10)} at ${hex(entryAddress).padEnd(12)} ${hex(entry).padEnd(18)} ${bits.join(' ')}`,
+        ({ table, entryAddress, entry, bits, frame }) =>
+          `${table.padEnd(10)} at ${hex(entryAddress).padEnd(12)} ${hex(entry).padEnd(18)} ${bits.join(' ')}${frame === undefined ? '' : `; in ${useText(frame)}`}`,
       );
       return looked([...levels, walk.verdict].join('\n'));
     },

@@ -24,6 +24,7 @@ import {
   viewExit,
   violationHandlerOf,
 } from './hypervisor/pending-exit.ts';
+import { walkDirect } from './hypervisor/pv/mmu/direct-walk.ts';
 import { prepareReturn } from './hypervisor/pv/return-to-guest.ts';
 import { beginTrap } from './hypervisor/pv/traps.ts';
 import { SCHEDULERS } from './hypervisor/schedulers/catalog.ts';
@@ -250,6 +251,7 @@ class RunningMachine implements Machine {
 
   walk: Machine['walk'] = (domain, vcpu, address) => {
     const target = this.#vcpu(domain, vcpu);
+    if (target.domain.type === 'pv') return walkDirect(this.#hypervisor, target, address);
     const paging = pagingOf(this.#hypervisor, target);
     const { memory } = this.#hypervisor.hardware;
     return target.domain.shadow === undefined

@@ -6,7 +6,7 @@
 import type { BreakpointTable } from './breakpoints/breakpoint.ts';
 import type { EventStream, MachineEvent } from './events.ts';
 import type { SwapDevice } from './hypervisor/memory/swap-device.ts';
-import type { Gfn, Gpa, Gva, Maddr } from './memory/addresses.ts';
+import type { Gfn, Gpa, Gva, Maddr, Mfn } from './memory/addresses.ts';
 
 export interface ModuleConfig {
   readonly bytes: Uint8Array;
@@ -323,13 +323,30 @@ export interface WalkLevel {
     | 'shadow PDPTE'
     | 'shadow PDE'
     | 'shadow PTE';
-  /** Where the entry is: a gpa for the guest's tables, a maddr for EPT and shadow tables. */
+  /** Where the entry is: a maddr for EPT, shadow tables and a PV guest's tables, else a gpa. */
   readonly entryAddress: number;
   readonly entry: bigint;
   /** Bits that are set, by name: 'P', 'R/W', 'U/S', 'A', 'D', 'PS', 'XD'; 'R', 'W', 'X'. */
   readonly bits: readonly string[];
   /** Of an EPT level: the gpa that is looked up. */
   readonly gpa: Gpa | undefined;
+  /** The machine frame with the entry, where the guest's tables hold those: PV. */
+  readonly frame?: FrameUse;
+}
+
+/** A machine frame, and what direct paging knows of it. */
+export interface FrameUse {
+  readonly mfn: Mfn;
+  /** A domain; undefined: the hypervisor, or nobody. */
+  readonly owner: number | undefined;
+  /** By the M2P. */
+  readonly gfn: Gfn | undefined;
+  /** 'l1_page_table', 'writable_page', 'none', as Xen's PGT_ constants. */
+  readonly type: string;
+  /** Uses as that type, and uses at all. */
+  readonly uses: number;
+  readonly references: number;
+  readonly isPinned: boolean;
 }
 
 export interface WalkResult {
@@ -342,6 +359,8 @@ export interface WalkResult {
   readonly permissions: string;
   /** A sentence: where it leads, or which level stops it and with what. */
   readonly verdict: string;
+  /** What it leads to, of a PV guest. */
+  readonly frame?: FrameUse;
 }
 
 /** What is known of a domain's program. */

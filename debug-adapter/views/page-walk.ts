@@ -6,6 +6,7 @@ import type { WalkLevel } from '../../emulator/index.ts';
 import { evaluateExpression } from '../expressions/evaluate.ts';
 import { createMachineScope } from '../expressions/machine-scope.ts';
 import { ExpressionError, parseExpression } from '../expressions/parse.ts';
+import { countsText, useText } from '../frame-use.ts';
 import { hex, sizeText, wide } from '../numbers.ts';
 import type { Row } from '../protocol.ts';
 import { vcpuName } from '../threads.ts';
@@ -37,6 +38,7 @@ export const pageWalk: View = {
     const result = [
       ...(walk.gpa === undefined ? [] : [`gpa ${hex(walk.gpa)}`]),
       ...(walk.maddr === undefined ? [] : [`maddr ${hex(walk.maddr)}`]),
+      ...(walk.frame === undefined ? [] : [useText(walk.frame)]),
       ...(walk.pageBytes === undefined ? [] : [`page of ${sizeText(walk.pageBytes)}`]),
       walk.permissions,
     ].join(', ');
@@ -101,19 +103,23 @@ const besides = ({ row, children }: Group, shadow: Row): Group => ({
 
 const problem = (text: string): Row => ({ id: 'problem', label: text, icon: 'warning' });
 
-const levelRow = ({ table, entryAddress, entry, bits, gpa }: WalkLevel, index: number): Row => {
-  const isMachine = /^EPT|^shadow/.test(table);
+const levelRow = (
+  { table, entryAddress, entry, bits, gpa, frame }: WalkLevel,
+  index: number,
+): Row => {
+  const isMachine = frame !== undefined || /^EPT|^shadow/.test(table);
   const space = isMachine ? 'maddr' : 'gpa';
   return {
     id: `${index}`,
     label: table,
-    detail: `${hex(entry)}  ${bits.join(' ')}`,
+    detail: `${hex(entry)}  ${bits.join(' ')}${frame === undefined ? '' : `  in ${useText(frame)}`}`,
     value: wide(entry),
-    icon: isMachine ? 'symbol-reference' : 'symbol-array',
+    icon: /^EPT|^shadow/.test(table) ? 'symbol-reference' : 'symbol-array',
     tooltip: [
       `${table} at ${space} ${hex(entryAddress)}: ${wide(entry)}`,
       `bits set: ${bits.join(' ') || 'none'}`,
       ...(gpa === undefined ? [] : [`looks up guest-physical address ${hex(gpa)}`]),
+      ...(frame === undefined ? [] : [`in ${useText(frame)}`, countsText(frame)]),
     ].join('\n'),
   };
 };
