@@ -12,6 +12,7 @@ import { linearOfNumber, noSecondStage, type SecondStage } from './cpu/paging.ts
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
 import * as state from './cpu/state.ts';
+import { createTlbModel } from './cpu/tlb-model.ts';
 import { createTrapSink, loadLevel3Segment } from './cpu/traps.ts';
 import { createWatches } from './cpu/watches.ts';
 import { createFastEngine, createReferenceEngine } from './engine/engine.ts';
@@ -92,6 +93,7 @@ export const createGuestProcessor = (
   let timerIsDue = false;
   let stopIsDue = false;
   const watches = createWatches(memory);
+  const tlb = name === 'reference' ? createTlbModel() : undefined;
   const cpu: Cpu = {
     memory,
     watches,
@@ -104,6 +106,7 @@ export const createGuestProcessor = (
     invalidate: () => undefined,
     noteWrite: (host, lengthBytes) => engine.noteWrite(host, lengthBytes),
     remembered: (linear, access) => engine.remembered(linear, access),
+    ...(tlb === undefined ? {} : { tlb }),
   };
   const engine =
     name === 'interpreter'
@@ -307,6 +310,8 @@ export const createGuestProcessor = (
     },
     run: (budget) => run(budget, false),
     step: () => run(1, true),
+    selectTlb: (tag) => tlb?.select(tag),
+    tlbMissesOf: (tag) => tlb?.missesOf(tag),
     setWatches: (list) => {
       watches.set(list);
       engine.forget();

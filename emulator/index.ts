@@ -15,6 +15,7 @@ export type {
   EventFilter,
 } from './breakpoints/breakpoint.ts';
 export { BREAKPOINT_KINDS } from './breakpoints/catalog.ts';
+export { type Cost, costsOf, totalOf } from './costs.ts';
 export { createMachineOn, type HardwareFactory } from './create-machine.ts';
 export { createMachine } from './create-vmx-machine.ts';
 export type * from './events.ts';

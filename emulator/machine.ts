@@ -206,6 +206,10 @@ export interface Domain {
   /** RAM it has now. */
   readonly memoryBytes: number;
   readonly maximumMemoryBytes: number;
+  /** Writes to its page tables that the hypervisor has checked or followed; with EPT it sees none. */
+  readonly tableUpdates: number;
+  /** Misses of a model TLB, which only the reference engine counts. */
+  readonly tlbMisses: number | undefined;
   /** What xl mem-set asked for. */
   readonly targetMemoryBytes: number;
   readonly vcpus: readonly Vcpu[];

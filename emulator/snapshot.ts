@@ -40,6 +40,7 @@ const DOMAIN_KEYS = [
   'pages',
   'maximumPages',
   'targetPages',
+  'tableUpdates',
   'consoleText',
 ] as const;
 

@@ -84,6 +84,13 @@ program
   .option('--no-hap', 'shadow page tables in place of EPT')
   .option('--cmdline <text>', 'command line of the guest')
   .addOption(domainType())
+  .addOption(
+    new Option('--engine <engine>', 'what executes the guest').choices([
+      'interpreter',
+      'reference',
+    ]),
+  )
+  .option('--costs', 'print what each domain has cost in simulated cycles')
   .addHelpText(
     'after',
     `

@@ -4,11 +4,14 @@
  * lines with --json, else as text on standard error.
  */
 import {
+  costsOf,
   createMachine,
   type DomainType,
+  type EngineName,
   type Machine,
   type MachineEvent,
   type StopReason,
+  totalOf,
 } from '../../emulator/index.ts';
 import { parseEventName, parseWatchName } from '../event-names.ts';
 import { type OpenedGuests, openGuests } from '../programs/open-guests.ts';
@@ -26,6 +29,9 @@ export interface RunOptions {
   readonly hap?: boolean;
   readonly cmdline?: string;
   readonly type?: DomainType;
+  readonly engine?: EngineName;
+  /** Prints what each domain has cost in simulated cycles. */
+  readonly costs?: boolean;
 }
 
 export interface RunOutput {
@@ -178,7 +184,7 @@ const endOf = (stop: StopReason): { why: string; code: number } => {
 
 const finish = (
   machine: Machine,
-  { json }: RunOptions,
+  { json, costs }: RunOptions,
   output: RunOutput,
   why: string,
   code: number,
@@ -190,8 +196,30 @@ const finish = (
   const retired = retiredOf(machine);
   if (json === true) output.write(`${JSON.stringify({ event: 'end', why, retired, exits })}\n`);
   else for (const line of exitTable(why, retired, exits)) output.complain(line);
+  if (costs === true) for (const line of costTable(machine)) output.complain(line);
   return code;
 };
+
+/** What each domain has cost: emulator/costs.ts has the numbers and where they come from. */
+const costTable = (machine: Machine): string[] =>
+  machine.domains
+    .filter(({ id }) => id !== 0)
+    .flatMap((domain) => {
+      const costs = costsOf(domain);
+      const row = (count: number | string, each: number | string, cycles: number, name: string) =>
+        `${String(count).padStart(12)} ${String(each).padStart(8)} ${String(cycles).padStart(12)}  ${name}`;
+      return [
+        `${domain.name}: ${domain.type}, ${domain.paging} paging; ${totalOf(costs)} simulated cycles`,
+        `${'count'.padStart(12)} ${'each'.padStart(8)} ${'cycles'.padStart(12)}`,
+        ...costs.map(({ name, count, cyclesEach }) =>
+          row(count, cyclesEach, count * cyclesEach, name),
+        ),
+        `${String(domain.tableUpdates).padStart(12)} ${' '.repeat(21)}  page-table update seen by the hypervisor`,
+        ...(domain.tlbMisses === undefined
+          ? ['TLB misses are counted with --engine reference.']
+          : []),
+      ];
+    });
 
 const exitTable = (
   why: string,

@@ -28,6 +28,7 @@ import {
 } from './paging.ts';
 import { OUTCOME, type Outcome } from './processor.ts';
 import * as state from './state.ts';
+import type { TlbModel } from './tlb-model.ts';
 import type { Piece, Watches } from './watches.ts';
 
 /** VMX non-root operation, as lower layers see it; emulator/vmx implements it. */
@@ -123,6 +124,8 @@ export interface Cpu {
   invalidate: () => void;
   /** The host address of an access within one page, if the engine remembers it; else 0. */
   remembered?: (linear: number, access: PagingAccess) => number;
+  /** Counts TLB misses, for the reference engine. */
+  readonly tlb?: TlbModel;
   /** Memory with decoded code or remembered paging entries has been written. */
   noteWrite?: (host: number, lengthBytes: number) => void;
   /** Memory whose accesses are to be told of. */
@@ -171,6 +174,7 @@ const OFFSET = PAGE_BYTES - 1;
  * the negated Failure.
  */
 export const hostAt = (cpu: Cpu, linear: number, access: PagingAccess): number => {
+  cpu.tlb?.access(linear, word(cpu, state.CR3) >>> 12);
   const known = cpu.remembered?.(linear, access) ?? 0;
   if (known !== 0) return known;
   const result = translateLinear(cpu.memory, cpu.stage, linear, access);

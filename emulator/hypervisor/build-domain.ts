@@ -150,6 +150,7 @@ export const newDomain = (
     pages,
     maximumPages: (config.maximumMemoryBytes ?? config.memoryBytes) / 4096,
     targetPages: pages,
+    tableUpdates: 0,
     exitCounts: new Map(),
     hypercallCounts: new Map(),
     consoleText: '',

@@ -81,6 +81,8 @@ export interface XenDomain {
   pages: number;
   maximumPages: number;
   targetPages: number;
+  /** Writes to the guest's page tables that the hypervisor has checked or followed. */
+  tableUpdates: number;
   readonly exitCounts: Map<string, number>;
   readonly hypercallCounts: Map<string, number>;
   consoleText: string;

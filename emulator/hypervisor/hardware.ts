@@ -83,6 +83,8 @@ export interface Hardware {
    * gives what is watched while a vCPU is loaded; hardware without an engine has none of this.
    */
   setWatches?(watchesOf: (vcpu: XenVcpu) => readonly Watch[]): void;
+  /** Misses of a model TLB (cpu/tlb-model.ts); undefined if they are not counted. */
+  tlbMissesOf?(vcpu: XenVcpu): number | undefined;
   /** What was accessed since the last call, and the RIP of the instruction that did. */
   takeAccesses?(): { readonly rip: bigint; readonly accesses: readonly WatchedAccess[] };
   /** The whole window of any vCPU, and taking one over. */

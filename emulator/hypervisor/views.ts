@@ -120,6 +120,16 @@ export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain =>
     get maximumMemoryBytes() {
       return domain.maximumPages * 4096;
     },
+    get tableUpdates() {
+      return domain.tableUpdates;
+    },
+    get tlbMisses() {
+      const misses = domain.vcpus.map((vcpu) => hypervisor.hardware.tlbMissesOf?.(vcpu));
+      return misses.reduce(
+        (sum, one) => (sum === undefined || one === undefined ? undefined : sum + one),
+        0,
+      );
+    },
     get targetMemoryBytes() {
       return domain.targetPages * 4096;
     },

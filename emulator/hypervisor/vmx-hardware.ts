@@ -37,6 +37,9 @@ export type GuestProcessor = Pick<
   | 'takeAccesses'
 > & {
   setWatches?(watches: readonly Watch[]): void;
+  /** TLB misses are counted by vCPU, if at all. */
+  selectTlb?(tag: number): void;
+  tlbMissesOf?(tag: number): number | undefined;
   /**
    * Checks and injection with this VMCS, whose guest state is in the window. `isChecked` tells that
    * software has written none of its fields that matter since the last entry.
@@ -53,6 +56,8 @@ const UNCHECKED: ReadonlySet<number> = new Set([
   FIELD.GUEST_INTERRUPTIBILITY,
   FIELD.IDT_VECTORING_INFORMATION,
 ]);
+
+const tlbTagOf = ({ domain, id }: XenVcpu): number => domain.id * 64 + id;
 
 export const createVmxHardware = (memory: MachineMemory, processor: GuestProcessor): Hardware => {
   let loaded: XenVcpu | undefined;
@@ -92,6 +97,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       loaded = vcpu;
       isChecked = false;
       processor.windowChanged();
+      processor.selectTlb?.(tlbTagOf(vcpu));
       if (watchesOf !== undefined) processor.setWatches?.(watchesOf(vcpu));
     },
     read: (field) => peekField(required(), field),
@@ -131,6 +137,7 @@ export const createVmxHardware = (memory: MachineMemory, processor: GuestProcess
       watchesOf = next;
       if (loaded !== undefined) processor.setWatches?.(next(loaded));
     },
+    tlbMissesOf: (vcpu) => processor.tlbMissesOf?.(tlbTagOf(vcpu)),
     takeAccesses: () => processor.takeAccesses?.() ?? { rip: 0n, accesses: [] },
     slot: (vcpu, address) =>
       vcpu === loaded

@@ -13,7 +13,7 @@ import {
   word,
 } from '../cpu.ts';
 import { msrOf, readTimeStamp } from '../msrs.ts';
-import type { PagingAccess } from '../paging.ts';
+import { linearNumber, type PagingAccess } from '../paging.ts';
 import { OUTCOME, type Outcome } from '../processor.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation, readWordSource } from './operation.ts';
@@ -280,8 +280,9 @@ export const swapgs: Operation = (cpu) => {
 };
 
 /** INVLPG and its kin drop translations; that all are dropped is allowed. */
-export const invalidateTranslations: Operation = (cpu) => {
+export const invalidateTranslations: Operation = (cpu, args) => {
   if (cplOf(cpu) !== 0) return raise(cpu, 'GP', 0);
+  cpu.tlb?.drop(linearNumber(args[1] ?? 0n));
   cpu.invalidate();
   return OUTCOME.next;
 };

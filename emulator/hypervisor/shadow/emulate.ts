@@ -63,7 +63,9 @@ export const emulateStep = (
     if (fault.kind === 'open') open(fault);
   }
   for (const opening of openings.reverse()) opening.close();
-  for (const table of tables) follow(memory, shadow, table);
+  for (const table of tables) {
+    if (follow(memory, shadow, table)) vcpu.domain.tableUpdates += 1;
+  }
 };
 
 const tooMany = ({ hypervisor, vcpu }: ExitContext): NextFault => {
@@ -110,13 +112,13 @@ const tableOf = ({ words }: MachineMemory, p2m: P2m, gfn: number): ChangedTable[
   return [{ gfn, host, before: words.slice(host >>> 2, (host >>> 2) + WORDS) }];
 };
 
-/** Takes what has changed in a table over, or gives its shadow up. */
+/** Takes what has changed in a table over, or gives its shadow up; true if anything has. */
 const follow = (
   { words }: MachineMemory,
   shadow: ShadowPaging,
   { gfn, host, before }: ChangedTable,
-): void => {
-  if (!shadow.isTable(gfn)) return;
+): boolean => {
+  if (!shadow.isTable(gfn)) return false;
   const changed: number[] = [];
   for (let word = 0; word < WORDS; word += 1) {
     if (words[(host >>> 2) + word] !== before[word]) changed.push(word);
@@ -125,4 +127,5 @@ const follow = (
   else if (!shadow.countWrite(gfn)) {
     for (const word of changed) shadow.tableWritten(gfn, word * 4, word * 4 + 3);
   }
+  return changed.length > 0;
 };

@@ -245,7 +245,8 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
       const old = isWanted ? entryAt(update.table, update.slot) : 0n;
       const error = updateFrame(mmu, update);
       if (error !== undefined) noteRefusal(caller);
-      else if (isWanted) noteUpdate(caller, update, old, by, linear);
+      else caller.domain.tableUpdates += 1;
+      if (error === undefined && isWanted) noteUpdate(caller, update, old, by, linear);
       return error;
     },
     holdDescriptorPage: ({ id }, mfn) => takeTable(mmu, mfn, SEG_DESC_PAGE, id),

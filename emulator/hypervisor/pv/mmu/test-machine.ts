@@ -96,6 +96,7 @@ const bareDomain = (id: number, pages: number, p2m: XenDomain['p2m']): XenDomain
   sharedInfo: 0 as Mfn,
   sharedInfoGfn: undefined,
   callbackVector: 0,
+  tableUpdates: 0,
   params: new Map(),
   channels: new Map(),
   grants: createGrantTable(),
