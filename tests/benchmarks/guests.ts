@@ -1,6 +1,6 @@
 /**
- * The guests of `guests/`: each is assembled by NASM, linked, and run here and on QEMU's TCG. It
- * writes S and E to the debug console; the processor time between them counts.
+ * The guests of `guests/`: each is assembled by NASM, linked, and run here and, but for PV guests, on
+ * QEMU's TCG. It writes S and E to its console; the processor time between them counts.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
@@ -21,6 +21,8 @@ const programOf = (name: string): string => {
     'elf64',
     '-I',
     `${folder}/`,
+    '-I',
+    `${join(process.cwd(), 'samples', 'include')}/`,
     '-o',
     object,
     `${join(folder, name)}.asm`,
@@ -110,6 +112,14 @@ const guest = (
   };
 };
 
+/** A guest that runs under Xen only. */
+const pvGuest = (name: string, unit: string, rate: number, units: number): Benchmark => ({
+  name,
+  unit,
+  required: { rate },
+  here: () => runHere(name, units),
+});
+
 export const guestBenchmarks: readonly Benchmark[] = [
   guest('alu', 'instructions', { ofQemu: 0.2 }),
   guest('sieve', 'instructions', { ofQemu: 0.2 }),
@@ -119,4 +129,6 @@ export const guestBenchmarks: readonly Benchmark[] = [
   guest('rep-movs', 'bytes', { ofQemu: 10 }, 400 * 2 ** 20),
   guest('page-faults', 'faults', { ofQemu: 1 }, 1_000_000),
   guest('cpuid', 'exits', { rate: 2e6 }, 3_000_000),
+  pvGuest('mmu-update', 'entries', 3e5, 4000 * 2 * 256),
+  pvGuest('pin', 'entries', 3e5, 4000 * 512),
 ];
