@@ -23,7 +23,7 @@ interface ConsoleCommand {
   readonly usage: string;
   readonly title: string;
   readonly pattern: RegExp;
-  run(debuggee: Debuggee, frame: Frame | undefined, rest: string): ConsoleResult;
+  run(debuggee: Debuggee, frame: Frame | undefined, rest: string, whole: string): ConsoleResult;
 }
 
 /** The value of an expression, seen from a frame; throws ExpressionError. */
@@ -52,10 +52,19 @@ const COMMANDS: readonly ConsoleCommand[] = [
   {
     usage: 'xl COMMAND',
     title:
-      'the toolstack: xl list, xl vcpu-list, xl pause 1, xl unpause 1, xl mem-set 1 32, xl destroy 1',
+      'the toolstack: xl list, xl mem-set 1 32, xl console 1 ls (types a line), xl shutdown 1; xl help',
     pattern: /^xl\b/,
     run({ machine }, _frame, rest) {
       const { text } = machine.xl(rest);
+      return { text: text.trimEnd(), hasEffect: true };
+    },
+  },
+  {
+    usage: 'xenstore-ls [PATH]',
+    title: 'the store of domain 0; xenstore-read PATH, xenstore-write PATH VALUE, xenstore-rm PATH',
+    pattern: /^xenstore-(?:ls|read|write|rm)\b.*$/,
+    run({ machine }, _frame, _rest, whole) {
+      const { text } = machine.xl(whole);
       return { text: text.trimEnd(), hasEffect: true };
     },
   },
@@ -181,7 +190,7 @@ export const runCommand = (
     const found = pattern.exec(trimmed);
     if (found === null) continue;
     const word = /^[a-z]+/.exec(found[0])?.[0] ?? '';
-    return run(debuggee, frame, trimmed.slice(word.length).trim());
+    return run(debuggee, frame, trimmed.slice(word.length).trim(), trimmed);
   }
   return undefined;
 };

@@ -327,8 +327,22 @@ test('the views have rows', async () => {
       )
     ).rows;
 
-  expect(views.map(({ id }) => id)).toEqual(['domains', 'vcpus', 'p2m', 'pageWalk', 'memory']);
-  expect(await rows('domains')).toMatchObject([{ label: '1 hello' }]);
+  expect(views.map(({ id }) => id)).toEqual([
+    'domains',
+    'vcpus',
+    'p2m',
+    'pageWalk',
+    'memory',
+    'xenstore',
+  ]);
+  expect(await rows('domains')).toMatchObject([{ label: '0 Domain-0' }, { label: '1 hello' }]);
+  expect(await rows('xenstore', '/local/domain/1')).toContainEqual(
+    expect.objectContaining({ label: 'name', detail: 'hello' }),
+  );
+  expect(await rows('domains', 'd1/grants')).toMatchObject([
+    { label: 'Reference 0', detail: expect.stringContaining('domain 0') },
+    { label: 'Reference 1' },
+  ]);
   expect((await rows('p2m', 'd1')).map(({ detail }) => detail)).toContainEqual(
     expect.stringContaining('ram'),
   );

@@ -13,6 +13,7 @@ import {
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { type BreakpointHit, MachineConfigError, type StopReason } from '../emulator/index.ts';
 import { type BreakpointSet, createBreakpointSet } from './breakpoints/breakpoint-set.ts';
+import { createConsoleDecoder } from './console-text.ts';
 import { createDebuggee, type Debuggee } from './debuggee.ts';
 import { exitUri } from './documents/exit-document.ts';
 import { ExpressionError } from './expressions/parse.ts';
@@ -54,6 +55,7 @@ export class HyperstepSession extends DebugSession implements Session {
   #launched: Launched | undefined;
   #console = '';
   #consoleDomain = 0;
+  #decode = createConsoleDecoder();
   #rows = { now: new Map<string, string>(), before: new Map<string, string>() };
 
   constructor(host: AdapterHost) {
@@ -113,6 +115,7 @@ export class HyperstepSession extends DebugSession implements Session {
     const guests = await openGuests(this.host, launch.program, launch);
     const debuggee = createDebuggee(guests, (domain, text) => this.#print(domain, text));
     this.#launched?.runner.abandon();
+    this.#decode = createConsoleDecoder();
     const runner = createRunner(this.host, debuggee.machine, {
       stopped: (stop) => this.#stopped(stop),
       failed: (error) => this.#failed(error),
@@ -301,7 +304,8 @@ export class HyperstepSession extends DebugSession implements Session {
     if (this.#consoleDomain !== domain) this.#flushConsole();
     this.#consoleDomain = domain;
     const isOne = machine === undefined || machine.domains.length === 1;
-    this.#console += isOne ? text : text.replaceAll(/^(?=.)/gm, `(d${domain}) `);
+    const decoded = this.#decode(domain, text);
+    this.#console += isOne ? decoded : decoded.replaceAll(/^(?=.)/gm, `(d${domain}) `);
   }
 
   #flushConsole(): void {

@@ -222,6 +222,22 @@ export interface Domain {
   p2m(first?: number, end?: number): readonly P2mRange[];
   readonly memoryCounts: MemoryCounts;
   channels(): readonly EventChannelView[];
+  /** Entries of its grant table that are not empty. */
+  grants(): readonly GrantView[];
+}
+
+export interface GrantView {
+  readonly reference: number;
+  /** "frame", "part of frame", "place for a page at", "grant of another domain". */
+  readonly kind: string;
+  /** The domain that may use it. */
+  readonly grantee: number;
+  /** Its own frame number of the page. */
+  readonly frame: number;
+  /** "read-only", "being read", "being written", "transferred". */
+  readonly marks: readonly string[];
+  /** How often it is mapped or being copied. */
+  readonly uses: number;
 }
 
 /** What has become of a domain's pages: those in each state now, and what happened so far. */

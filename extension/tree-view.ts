@@ -7,7 +7,7 @@ import type { Row, RowsArguments, RowsResponse, ViewsResponse } from '../debug-a
 import { DEBUG_TYPE } from './debug-launcher.ts';
 
 /** Ids of the views in `contributes.views`, without the prefix. */
-const VIEW_IDS = ['domains', 'vcpus', 'p2m', 'pageWalk', 'memory'] as const;
+const VIEW_IDS = ['domains', 'vcpus', 'p2m', 'pageWalk', 'memory', 'xenstore'] as const;
 
 /** The command that asks for the input of a view. */
 const INPUT_COMMANDS: Readonly<Record<string, (typeof VIEW_IDS)[number]>> = {

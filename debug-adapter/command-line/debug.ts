@@ -86,7 +86,7 @@ const COMMANDS: readonly DebugCommand[] = [
   {
     names: ['v', 'view'],
     usage: 'v VIEW',
-    title: 'domains, vcpus, p2m, pageWalk [ADDRESS], memory [ADDRESS]',
+    title: 'domains, vcpus, p2m, pageWalk [ADDRESS], memory [ADDRESS], xenstore',
     run: async (client, rest) => client.showView(rest),
   },
   {

@@ -7,6 +7,7 @@ import { serveStandardStreams, serveTcp } from './dap.ts';
 import { type DebugOptions, debugProgram } from './debug.ts';
 import { eventHelp } from './event-help.ts';
 import { type RunOptions, runProgram } from './run.ts';
+import { typedInput } from './typed-input.ts';
 
 /** The build writes it from package.json. */
 declare const HYPERSTEP_VERSION: string;
@@ -98,12 +99,19 @@ Events, each with a filter as an example; without one all of the kind are meant:
 ${eventHelp()}
 A traced hypercall is told when it has returned, with its result.
 
+What comes on standard input is typed on the console of the first domain; on a terminal Ctrl+] ends it.
+
 Exit codes: 0 power-off, 2 bad program or option, 3 break, 4 crash or triple fault, 5 limit.`,
   )
   .exitOverride()
   .action((file: string, options: RunOptions) => {
     finishWith(
-      runProgram(file, options, { write: (text) => process.stdout.write(text), complain }),
+      runProgram(
+        file,
+        options,
+        { write: (text) => process.stdout.write(text), complain },
+        typedInput(process.stdin),
+      ),
     );
   });
 

@@ -185,3 +185,52 @@ test('an exception that the guest handles itself is a break too', async () => {
   expect(code).toBe(3);
   expect(said).toContain('exception vector=14 name=PF errorCode=2');
 });
+
+test('what is typed reaches a guest that reads it from the hypervisor', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hyperstep-run-'));
+  const source = join(folder, 'echo.asm');
+  writeFileSync(source, ECHO);
+  let written = '';
+  let rest = 'ab.';
+  const input = {
+    isLeft: false,
+    get hasEnded() {
+      return rest === '';
+    },
+    take() {
+      const typed = rest.slice(0, 1);
+      rest = rest.slice(1);
+      return typed;
+    },
+    wait: () => Promise.resolve(),
+    begin: () => {},
+    close: () => {},
+  };
+  const code = await runProgram(
+    source,
+    { memory: 16, include: [join(samples, 'include')], maxInstructions: 50_000_000 },
+    { write: (text) => (written += text), complain: () => {} },
+    input,
+  );
+  rmSync(folder, { recursive: true });
+
+  expect({ code, written }).toEqual({ code: 0, written: 'ab.' });
+});
+
+/** Prints each character that is typed, and ends with a full stop. */
+const ECHO = `
+%include "boot.inc"
+%include "console.inc"
+
+main:
+        hypercall __HYPERVISOR_console_io, 1, 1, typed
+        test    eax, eax
+        jz      main
+        hypercall __HYPERVISOR_console_io, 0, 1, typed
+        cmp     byte [typed], '.'
+        jne     main
+        ret
+
+section .bss
+typed:  resb    1
+`;

@@ -13,10 +13,12 @@ import {
   type StopReason,
   totalOf,
 } from '../../emulator/index.ts';
+import { createConsoleDecoder } from '../console-text.ts';
 import { parseEventName, parseWatchName } from '../event-names.ts';
 import { type OpenedGuests, openGuests } from '../programs/open-guests.ts';
 import { LaunchError } from '../programs/open-program.ts';
 import { nodeHost } from './node-host.ts';
+import type { TypedInput } from './typed-input.ts';
 
 export interface RunOptions {
   readonly breakOn?: readonly string[];
@@ -56,6 +58,7 @@ export const runProgram = async (
   file: string,
   options: RunOptions,
   output: RunOutput,
+  input?: TypedInput,
 ): Promise<number> => {
   let machine: Machine;
   try {
@@ -85,17 +88,24 @@ export const runProgram = async (
   const isPlaced =
     place(machine, options.trace ?? [], output, report) &&
     place(machine, options.breakOn ?? [], output, undefined);
-  return isPlaced ? runToEnd(machine, options, output, report) : EXIT_CODES.badInput;
+  if (!isPlaced) return EXIT_CODES.badInput;
+  try {
+    return await runToEnd(machine, options, output, report, input);
+  } finally {
+    input?.close();
+  }
 };
 
 /** With several domains, each line of a console says whose it is, as Xen's own console does. */
 const createWith = ({ config }: OpenedGuests, { json }: RunOptions, output: RunOutput): Machine => {
   if (json === true) return createMachine(config);
   const isOne = config.domains.length === 1;
+  const decode = createConsoleDecoder();
+  const prefixed = (domain: number, text: string): string =>
+    isOne ? text : text.replaceAll(/^(?=.)/gm, `(d${domain}) `);
   return createMachine({
     ...config,
-    console: (domain, text) =>
-      output.write(isOne ? text : text.replaceAll(/^(?=.)/gm, `(d${domain}) `)),
+    console: (domain, text) => output.write(prefixed(domain, decode(domain, text))),
   });
 };
 
@@ -139,24 +149,49 @@ const onceReturned = <Place extends object>(place: Place): Place =>
 const retiredOf = (machine: Machine): number =>
   machine.domains.flatMap(({ vcpus }) => [...vcpus]).reduce((sum, { retired }) => sum + retired, 0);
 
-const runToEnd = (
+const runToEnd = async (
   machine: Machine,
   options: RunOptions,
   output: RunOutput,
   report: (event: MachineEvent) => void,
-): number => {
+  input: TypedInput | undefined,
+): Promise<number> => {
   const limit = options.maxInstructions ?? Number.POSITIVE_INFINITY;
   for (;;) {
+    if (input !== undefined) await typeOn(machine, input);
+    if (input?.isLeft === true)
+      return finish(machine, options, output, 'left', EXIT_CODES.poweroff);
     const left = limit - retiredOf(machine);
     if (left <= 0) return finish(machine, options, output, 'instruction-limit', EXIT_CODES.limit);
     const stop = machine.run(Math.min(SLICE, left));
     if (stop.why === 'budget') continue;
+    if (stop.why === 'idle' && input !== undefined && (await wakes(machine, input))) continue;
     if (stop.why === 'end' && !isLast(machine, stop)) continue;
     if (stop.why === 'event') report(stop.event);
     const { why, code } = endOf(stop);
     if (stop.why === 'end' && code === EXIT_CODES.crash) output.complain(stop.explanation);
     return finish(machine, options, output, why, code);
   }
+};
+
+/** Hands on what has been typed meanwhile, to the first domain. */
+const typeOn = async (machine: Machine, input: TypedInput): Promise<void> => {
+  await nodeHost.yieldNow();
+  const [first] = machine.domains;
+  if (first === undefined) return;
+  if (machine.readsConsole(first.id)) input.begin();
+  const text = input.take();
+  if (text !== '') machine.sendConsole(first.id, text);
+};
+
+/** All wait; if one of them waits for its console, until something is typed. */
+const wakes = async (machine: Machine, input: TypedInput): Promise<boolean> => {
+  const isAwaited = machine.domains.some(({ id, state }) => {
+    return state === 'blocked' && machine.readsConsole(id);
+  });
+  if (!isAwaited) return false;
+  await input.wait();
+  return !input.hasEnded;
 };
 
 /** Whether the end of a domain is that of the run: it crashed, or no other is left. */

@@ -7,5 +7,6 @@ import { p2m } from './p2m.ts';
 import { pageWalk } from './page-walk.ts';
 import { vcpus } from './vcpus.ts';
 import type { View } from './view.ts';
+import { xenstore } from './xenstore.ts';
 
-export const VIEWS: readonly View[] = [domains, vcpus, p2m, pageWalk, memory];
+export const VIEWS: readonly View[] = [domains, vcpus, p2m, pageWalk, memory, xenstore];

@@ -2,7 +2,7 @@
  * Domains: state, memory, vCPUs, exits and hypercalls so far, event channels.
  */
 import type { Domain } from '../../emulator/index.ts';
-import { grouped, sizeText } from '../numbers.ts';
+import { grouped, hex, sizeText } from '../numbers.ts';
 import type { Row } from '../protocol.ts';
 import { vcpuName } from '../threads.ts';
 import type { View } from './view.ts';
@@ -12,9 +12,10 @@ export const domains: View = {
   title: 'Domains',
 
   rows({ debuggee: { machine } }, parent) {
-    if (parent === undefined) return machine.domains.map(domainRow);
+    const all = [...(machine.dom0 === undefined ? [] : [machine.dom0]), ...machine.domains];
+    if (parent === undefined) return all.map(domainRow);
     const [, id = '', part = ''] = /^d(\d+)(?:\/(\w+))?$/.exec(parent) ?? [];
-    const domain = machine.domains.find((one) => `${one.id}` === id);
+    const domain = all.find((one) => `${one.id}` === id);
     if (domain === undefined) return [];
     return part === '' ? partRows(domain) : (PARTS[part]?.(domain) ?? []);
   },
@@ -34,9 +35,10 @@ const domainRow = (domain: Domain): Row => ({
   ...(domain.explanation === undefined ? {} : { tooltip: domain.explanation }),
   icon: 'vm',
   hasChildren: true,
-  expanded: true,
+  expanded: domain.id !== 0,
   domain: domain.id,
-  context: `domain.${domain.state}`,
+  // Nothing can be done to domain 0.
+  context: domain.id === 0 ? 'domain0' : `domain.${domain.state}`,
 });
 
 const partRows = (domain: Domain): Row[] => [
@@ -52,6 +54,7 @@ const partRows = (domain: Domain): Row[] => [
   branch(domain, 'exits', 'VM exits', grouped(total(domain.exitCounts))),
   branch(domain, 'hypercalls', 'Hypercalls', grouped(total(domain.hypercallCounts))),
   branch(domain, 'channels', 'Event channels', `${domain.channels().length}`),
+  branch(domain, 'grants', 'Grants', `${domain.grants().length}`),
 ];
 
 const leaf = ({ id }: Domain, key: string, label: string, detail: string): Row => ({
@@ -87,6 +90,19 @@ const PARTS: Readonly<Record<string, (domain: Domain) => Row[]>> = {
     })),
   exits: ({ id, exitCounts }) => countRows(`d${id}/exits`, exitCounts),
   hypercalls: ({ id, hypercallCounts }) => countRows(`d${id}/hypercalls`, hypercallCounts),
+  grants: (domain) =>
+    domain.grants().map(({ reference, kind, grantee, frame, marks, uses }) => ({
+      id: `d${domain.id}/grants/${reference}`,
+      label: `Reference ${reference}`,
+      detail: [
+        `${kind} ${hex(frame)}`,
+        `to domain ${grantee}`,
+        ...marks,
+        uses === 0 ? '' : `in use ${uses} times`,
+      ]
+        .filter((word) => word !== '')
+        .join(', '),
+    })),
   channels: (domain) =>
     domain.channels().map(({ port, state, detail, pending, masked }) => ({
       id: `d${domain.id}/channels/${port}`,

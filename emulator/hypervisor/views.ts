@@ -38,6 +38,7 @@ import type { Domain, SegmentView, Vcpu, VmcsGroupView } from '../machine.ts';
 import { VMCS_FIELDS } from '../vmx/vmcs-fields.ts';
 import type { XenDomain, XenVcpu } from './domain.ts';
 import { isMasked, isPending, VIRQ_NAMES } from './event-channels.ts';
+import { viewGrants } from './grants/view.ts';
 import { FIELD } from './hardware.ts';
 import { type Hypervisor, pagingOf } from './hypervisor.ts';
 import { unitsOf } from './memory/units.ts';
@@ -143,6 +144,7 @@ export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain =>
       return unitsOf(hypervisor).counts.of(domain);
     },
     p2m: (first, end) => p2mRanges(domain.p2m, domain.labels, first, end),
+    grants: () => viewGrants(hypervisor, domain),
     channels: () =>
       [...domain.channels].map(([port, channel]) => ({
         port,

@@ -9,6 +9,7 @@ import { closePort, connectPorts, openChannel, raisePort, takePending } from '..
 import {
   CONSOLE_REFERENCE,
   growTable,
+  releaseTable,
   restoreGrants,
   type SavedGrants,
   saveGrants,
@@ -142,6 +143,7 @@ export const createDom0 = (hypervisor: Hypervisor): Dom0Services => {
       }
       releaseMappings(hypervisor, domain, guest);
       releaseMappings(hypervisor, guest);
+      releaseTable(hypervisor, guest.grants);
       guests.delete(guest.id);
       xenstore.asTools((client) => forgetDomain(client, guest.id));
       xenstore.release(guest.id);

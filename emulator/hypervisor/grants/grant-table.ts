@@ -114,6 +114,11 @@ const extend = (hypervisor: Hypervisor, domain: XenDomain, list: Mfn[], count: n
   return true;
 };
 
+/** The domain is gone. */
+export const releaseTable = ({ frames }: Hypervisor, { shared, status }: GrantTable): void => {
+  for (const mfn of [...shared.splice(0), ...status.splice(0)]) frames.release(mfn);
+};
+
 export const clearFrame = (hypervisor: Hypervisor, mfn: Mfn): void =>
   writeMaddr(hypervisor, maddrOf(mfn), new Uint8Array(4096));
 

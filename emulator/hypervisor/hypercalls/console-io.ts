@@ -1,9 +1,9 @@
 /**
- * Writes to the hypervisor's console, or reads what was typed there (nothing is).
+ * Writes to the hypervisor's console, or reads what was typed on the domain's.
  *
  * Errors: EFAULT if the text is not readable, ENOSYS for another command.
  */
-import { copyFromGuest, printConsole } from '../hypervisor.ts';
+import { copyFromGuest, copyToGuest, printConsole } from '../hypervisor.ts';
 import { defineHypercall } from './hypercall.ts';
 
 const CONSOLEIO_write = 0n;
@@ -24,9 +24,12 @@ export const consoleIo = defineHypercall({
   source: 'Xen public/xen.h, HYPERVISOR_console_io',
 
   handle({ hypervisor, vcpu, args: [command, count = 0n, buffer = 0n] }) {
-    if (command === CONSOLEIO_read) return 0;
-    if (command !== CONSOLEIO_write) return 'ENOSYS';
+    if (command !== CONSOLEIO_write && command !== CONSOLEIO_read) return 'ENOSYS';
     const lengthBytes = Math.min(Number(count & 0xffff_ffffn), MAXIMUM_BYTES);
+    if (command === CONSOLEIO_read) {
+      const typed = hypervisor.dom0?.takeTyped(vcpu.domain, lengthBytes) ?? new Uint8Array();
+      return copyToGuest(hypervisor, vcpu, buffer, typed) ? typed.length : 'EFAULT';
+    }
     const bytes = copyFromGuest(hypervisor, vcpu, buffer, lengthBytes);
     if (bytes === undefined) return 'EFAULT';
     printConsole(hypervisor, vcpu, latin1(bytes));
