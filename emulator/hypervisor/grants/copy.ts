@@ -75,11 +75,17 @@ export const copyGrant = (
     read.release();
     return write;
   }
-  const status = copyBytes(hypervisor, read, source.offset, write, destination.offset, lengthBytes);
+  const status = mayWrite(hypervisor, to, write.mfn)
+    ? copyBytes(hypervisor, read, source.offset, write, destination.offset, lengthBytes)
+    : 'general_error';
   read.release();
   write.release();
   return status;
 };
+
+/** Nobody writes to a PV domain's page tables. */
+const mayWrite = ({ directPaging }: Hypervisor, { type }: XenDomain, mfn: Mfn): boolean =>
+  type !== 'pv' || directPaging === undefined || directPaging.mmu.pages.mayWrite(mfn);
 
 /** Pages of others are named by their grants alone. */
 const domainOf = (

@@ -80,14 +80,41 @@ export const mapGrant = (
   if (handle === undefined) return 'no_space';
   const mfn = use(hypervisor, user, owner, reference, flags, uses);
   if (typeof mfn === 'string') return mfn;
-  const status = installer.install(mfn, flags);
+  const isWritable = (flags & GNTMAP.readOnly) === 0;
+  const isHeld = holdGranted(hypervisor, owner, mfn, isWritable);
+  const status = isHeld ? installer.install(mfn, flags) : 'general_error';
   if (status !== 'okay') {
+    if (isHeld) letGranted(hypervisor, owner, mfn, isWritable);
     unpin(hypervisor, owner, reference, uses, (flags & GNTMAP.readOnly) !== 0);
     return status;
   }
-  hypervisor.frames.hold(mfn);
   user.grants.mappings.set(handle, { domain: id, reference, flags });
   return { handle, mfn };
+};
+
+/** While it is mapped, a page is not freed; a PV domain's that is mapped writable is no page table. */
+const holdGranted = (
+  hypervisor: Hypervisor,
+  { type }: XenDomain,
+  mfn: Mfn,
+  isWritable: boolean,
+): boolean => {
+  const { frames, directPaging } = hypervisor;
+  const isTyped = type === 'pv' && isWritable;
+  if (isTyped && directPaging?.mmu.pages.takeWritable(mfn) === false) return false;
+  frames.hold(mfn);
+  return true;
+};
+
+const letGranted = (
+  hypervisor: Hypervisor,
+  { type }: XenDomain,
+  mfn: Mfn,
+  isWritable: boolean,
+): void => {
+  const { frames, directPaging } = hypervisor;
+  if (type === 'pv' && isWritable) directPaging?.mmu.pages.dropWritable(mfn);
+  frames.letGo(mfn);
 };
 
 /** Counts the use of an entry; the page it grants. */
@@ -168,7 +195,7 @@ const endUse = (hypervisor: Hypervisor, user: XenDomain, handle: number, asked: 
   mapping.flags &= ~asked;
   if ((mapping.flags & (GNTMAP.host | GNTMAP.device)) !== 0) return;
   user.grants.mappings.delete(handle);
-  if (entry !== undefined) hypervisor.frames.letGo(entry.mfn);
+  if (entry !== undefined) letGranted(hypervisor, owner, entry.mfn, readOnly === 0);
 };
 
 /** Ends the mappings of a domain, all of them or those of one other domain's pages. */

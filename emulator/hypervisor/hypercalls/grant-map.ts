@@ -3,7 +3,7 @@
  */
 import { mapGrant } from '../grants/map.ts';
 import { noteGrant } from '../grants/note.ts';
-import { p2mInstaller } from '../grants/p2m-access.ts';
+import { installerOf } from '../grants/page-access.ts';
 import { defineGrantOperation } from './grant-operation.ts';
 
 export const grantMap = defineGrantOperation({
@@ -25,7 +25,7 @@ export const grantMap = defineGrantOperation({
       reference: Number(fields.ref),
       flags: Number(fields.flags),
     };
-    const installer = p2mInstaller(hypervisor, vcpu.domain, fields.host_addr);
+    const installer = installerOf(hypervisor, vcpu, fields.host_addr);
     const result = mapGrant(hypervisor, vcpu.domain, request, installer);
     if (typeof result === 'string') return result;
     fields.handle = BigInt(result.handle);

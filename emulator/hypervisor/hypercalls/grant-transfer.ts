@@ -3,7 +3,7 @@
  */
 import type { Gfn } from '../../memory/addresses.ts';
 import { noteGrant } from '../grants/note.ts';
-import { p2mMover } from '../grants/p2m-access.ts';
+import { moverOf } from '../grants/page-access.ts';
 import { transferGrant } from '../grants/transfer.ts';
 import { defineGrantOperation } from './grant-operation.ts';
 
@@ -18,7 +18,7 @@ export const grantTransfer = defineGrantOperation({
       domain: Number(fields.domid),
       reference: Number(fields.ref),
     };
-    const mover = p2mMover(hypervisor);
+    const mover = moverOf(hypervisor);
     const { mfn } = vcpu.domain.p2m.lookup(request.gfn as Gfn);
     const status = transferGrant(hypervisor, vcpu.domain, request, mover);
     if (status === 'okay' && mfn !== undefined) {

@@ -4,7 +4,7 @@
  */
 import { unmapGrant } from '../grants/map.ts';
 import { noteUnmap } from '../grants/note.ts';
-import { p2mInstaller } from '../grants/p2m-access.ts';
+import { installerOf } from '../grants/page-access.ts';
 import { defineGrantOperation } from './grant-operation.ts';
 
 export const grantUnmapAndReplace = defineGrantOperation({
@@ -14,13 +14,13 @@ export const grantUnmapAndReplace = defineGrantOperation({
   argument: { host_addr: 'u64', new_addr: 'u64', handle: 'u32', status: 'u16' },
   perform({ hypervisor, vcpu }, fields) {
     const handle = Number(fields.handle);
-    const installer = p2mInstaller(hypervisor, vcpu.domain, fields.host_addr);
+    const installer = installerOf(hypervisor, vcpu, fields.host_addr, fields.new_addr);
     const note = noteUnmap(hypervisor, vcpu, handle);
     const status = unmapGrant(
       hypervisor,
       vcpu.domain,
       { handle, host: fields.host_addr !== 0n, device: false, deviceAddress: 0 },
-      fields.new_addr === 0n ? installer : { ...installer, remove: () => 'general_error' },
+      installer,
     );
     if (status === 'okay') note();
     return status;

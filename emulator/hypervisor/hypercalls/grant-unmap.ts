@@ -3,7 +3,7 @@
  */
 import { unmapGrant } from '../grants/map.ts';
 import { noteUnmap } from '../grants/note.ts';
-import { p2mInstaller } from '../grants/p2m-access.ts';
+import { installerOf } from '../grants/page-access.ts';
 import { defineGrantOperation } from './grant-operation.ts';
 
 export const grantUnmap = defineGrantOperation({
@@ -23,7 +23,7 @@ export const grantUnmap = defineGrantOperation({
         device: fields.dev_bus_addr !== 0n,
         deviceAddress: Number(fields.dev_bus_addr),
       },
-      p2mInstaller(hypervisor, vcpu.domain, fields.host_addr),
+      installerOf(hypervisor, vcpu, fields.host_addr),
     );
     if (status === 'okay') note();
     return status;

@@ -2,9 +2,9 @@
  * vCPU operations: timers, and where the vcpu_info is. The second argument names the vCPU.
  * Source: Xen public/vcpu.h.
  */
-import type { Gfn, Maddr } from '../../memory/addresses.ts';
+import type { Gfn, Maddr, Mfn } from '../../memory/addresses.ts';
 import { hostAddressOf } from '../../memory/machine-memory.ts';
-import type { XenVcpu } from '../domain.ts';
+import type { XenDomain, XenVcpu } from '../domain.ts';
 import {
   PENDING_SELECTOR,
   raiseUpcall,
@@ -12,7 +12,7 @@ import {
   VIRQ_TIMER,
   vcpuInfoAt,
 } from '../event-channels.ts';
-import { tellOfWrite } from '../hypervisor.ts';
+import { type Hypervisor, tellOfWrite } from '../hypervisor.ts';
 import { unitsOf } from '../memory/units.ts';
 import { defineHypercall, type ErrorName, type HypercallContext } from './hypercall.ts';
 
@@ -87,6 +87,23 @@ const markAllPending = ({ hypervisor }: HypercallContext, target: XenVcpu): void
   raiseUpcall(hypervisor, target);
 };
 
+/**
+ * The hypervisor writes to the frame by machine address from now on: it is held, and a PV domain's
+ * may not become a page table. A PV domain names a machine frame.
+ */
+const holdInfoFrame = (
+  hypervisor: Hypervisor,
+  domain: XenDomain,
+  frame: number,
+): Mfn | undefined => {
+  if (domain.type === 'pv') return hypervisor.directPaging?.holdWritable(domain, frame);
+  const gfn = frame as Gfn;
+  const isReady = unitsOf(hypervisor).prepare(domain, gfn, 'write') === 'ready';
+  const mfn = isReady ? domain.p2m.mfnOf(gfn) : undefined;
+  if (mfn !== undefined) hypervisor.frames.hold(mfn);
+  return mfn;
+};
+
 export const vcpuRegisterInfo = defineHypercall({
   ...common,
   name: 'VCPUOP_register_vcpu_info',
@@ -99,17 +116,13 @@ export const vcpuRegisterInfo = defineHypercall({
     if (target === undefined) return 'ENOENT';
     if (offset > HIGHEST_INFO_OFFSET || offset % BigInt(wordBytes) !== 0n) return 'ENXIO';
     if (target.infoMaddr !== undefined) return 'EINVAL';
-    const gfn = Number(mfn) as Gfn;
-    const isReady = unitsOf(context.hypervisor).prepare(target.domain, gfn, 'write') === 'ready';
-    const frame = isReady ? target.domain.p2m.mfnOf(gfn) : undefined;
+    const frame = holdInfoFrame(context.hypervisor, target.domain, Number(mfn));
     if (frame === undefined) return 'EINVAL';
     const { memory } = context.hypervisor.hardware;
     const old = vcpuInfoAt(target);
     const maddr = (frame * 4096 + Number(offset)) as Maddr;
     memory.bytes.copyWithin(hostAddressOf(maddr), old, old + 64);
     tellOfWrite(context.hypervisor, maddr, 64);
-    // The hypervisor writes there by machine address from now on.
-    context.hypervisor.frames.hold(frame);
     target.infoMaddr = maddr;
     markAllPending(context, target);
     return 0;

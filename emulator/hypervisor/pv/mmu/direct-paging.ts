@@ -5,7 +5,7 @@
  * Source: Xen public/xen.h, "MMU-UPDATE REQUESTS" and "MMU EXTENDED OPERATIONS".
  */
 import { CR3 } from '../../../cpu/state.ts';
-import type { Gfn, Gva, Mfn } from '../../../memory/addresses.ts';
+import { type Gfn, type Gva, type Mfn, mfnOf } from '../../../memory/addresses.ts';
 import type { XenDomain, XenVcpu } from '../../domain.ts';
 import { OWNER_HYPERVISOR } from '../../frames.ts';
 import type { ErrorName } from '../../hypercalls/hypercall.ts';
@@ -77,6 +77,11 @@ export interface DirectPaging extends SavedPart {
   /** A page of a GDT or LDT: its descriptors are checked, and nobody may write it while it is held. */
   holdDescriptorPage(domain: XenDomain, mfn: number): ErrorName | undefined;
   dropDescriptorPage(mfn: number): void;
+  /**
+   * Holds a frame of a domain's for writes by machine address; undefined if it is none of its, or
+   * may not be written.
+   */
+  holdWritable(domain: XenDomain, mfn: number): Mfn | undefined;
   /** Tells of the refusal that is left, if any; `error` for a caller that returns it. */
   noteRefusal(caller: XenVcpu): void;
   /** domain_relinquish_resources: all its frames are free, but those that others still map. */
@@ -162,7 +167,14 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
   };
   const releaseDomain = (domain: XenDomain): void => {
     parts.get(domain.id)?.relinquish();
-    for (const vcpu of domain.vcpus) dropRoots(mmu, rootsOf(vcpu));
+    for (const vcpu of domain.vcpus) {
+      dropRoots(mmu, rootsOf(vcpu));
+      if (vcpu.infoMaddr === undefined) continue;
+      const mfn = mfnOf(vcpu.infoMaddr);
+      vcpu.infoMaddr = undefined;
+      pages.dropWritable(mfn);
+      frames.letGo(mfn);
+    }
     const own = (mfn: number): boolean => frames.owners[mfn] === domain.id;
     for (let mfn = 0; mfn < frames.owners.length; mfn += 1) {
       if (!own(mfn) || ((pages.flags[mfn] ?? 0) & PINNED) === 0) continue;
@@ -251,6 +263,11 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
     },
     holdDescriptorPage: ({ id }, mfn) => takeTable(mmu, mfn, SEG_DESC_PAGE, id),
     dropDescriptorPage: (mfn) => dropTable(mmu, mfn),
+    holdWritable({ id }, mfn) {
+      if (frames.owners[mfn] !== id || !pages.takeWritable(mfn)) return undefined;
+      frames.hold(mfn);
+      return mfn as Mfn;
+    },
     noteRefusal,
     releaseDomain,
     save,

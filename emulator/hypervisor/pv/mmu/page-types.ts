@@ -23,8 +23,6 @@ export type PageType = (typeof PAGE_TYPES)[number];
 
 export const NO_TYPE = 0;
 export const L1_TABLE = 1;
-export const L2_TABLE = 2;
-export const L3_TABLE = 3;
 export const L4_TABLE = 4;
 export const SEG_DESC_PAGE = 5;
 export const WRITABLE_PAGE = 7;
@@ -44,6 +42,8 @@ export interface PageTypes extends SavedPart {
   /** Takes a type reference for a writable mapping; false if the frame is something else now. */
   takeWritable(mfn: number): boolean;
   dropWritable(mfn: number): void;
+  /** Whether takeWritable would do it. */
+  mayWrite(mfn: number): boolean;
 }
 
 export const createPageTypes = ({ owners, onFree }: Frames): PageTypes => {
@@ -79,6 +79,7 @@ export const createPageTypes = ({ owners, onFree }: Frames): PageTypes => {
       }
       counts[mfn] = count - 1;
     },
+    mayWrite: (mfn) => counts[mfn] === 0 || types[mfn] === WRITABLE_PAGE,
     save: () => [types, counts, flags, linear].map(runLengthsOf),
     restore(saved: SavedValue) {
       const runs = saved as unknown as readonly RunLengths[];
