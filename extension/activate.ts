@@ -15,11 +15,11 @@ import { registerVmEvents } from './vm-events.ts';
 
 export const activateWith = (context: vscode.ExtensionContext, start: StartAdapterWorker): void => {
   const vmEvents = registerVmEvents(context, start);
+  const documents = registerGeneratedDocuments(context);
   context.subscriptions.push(
-    registerDebugLauncher(start, vmEvents),
+    registerDebugLauncher(start, vmEvents, documents),
     registerDebugConfigurations(),
     registerTreeViews(),
-    registerGeneratedDocuments(),
     registerEvaluatableExpressions(),
     registerToolstackCommands(),
     registerShowListing(),

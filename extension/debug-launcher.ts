@@ -5,6 +5,7 @@ import type { DebugProtocol } from '@vscode/debugprotocol';
 import * as vscode from 'vscode';
 import { type AdapterConnection, connectAdapter } from './adapter-connection.ts';
 import type { StartAdapterWorker } from './adapter-worker.ts';
+import type { GeneratedDocuments } from './generated-documents.ts';
 import type { VmEvents } from './vm-events.ts';
 
 export const DEBUG_TYPE = 'hyperstep';
@@ -14,10 +15,14 @@ class RelayAdapter implements vscode.DebugAdapter {
   readonly onDidSendMessage = this.#messages.event;
   readonly #connection: Promise<AdapterConnection>;
   readonly #vmEvents: VmEvents;
+  readonly #documents: GeneratedDocuments;
   #hasEnded = false;
+  /** Events that wait for the page on which they are shown. */
+  #held: DebugProtocol.ProtocolMessage[] | undefined;
 
-  constructor(start: StartAdapterWorker, vmEvents: VmEvents) {
+  constructor(start: StartAdapterWorker, vmEvents: VmEvents, documents: GeneratedDocuments) {
     this.#vmEvents = vmEvents;
+    this.#documents = documents;
     this.#connection = connectAdapter(
       start,
       (message) => this.#relay(message),
@@ -33,8 +38,33 @@ class RelayAdapter implements vscode.DebugAdapter {
     );
   }
 
-  /** The events that are ticked go first when the adapter is ready for breakpoints. */
   #relay(message: DebugProtocol.ProtocolMessage): void {
+    const { type, event, body } = message as DebugProtocol.Event;
+    if (type === 'event' && this.#held !== undefined) this.#held.push(message);
+    else if (type === 'event' && event === 'hyperstep/documentChanged') {
+      this.#held = [];
+      this.#refresh(body.uri).then(() => this.#release());
+    } else this.#pass(message);
+  }
+
+  async #refresh(uri: string): Promise<void> {
+    try {
+      const connection = await this.#connection;
+      const { text } = await connection.request('hyperstep/document', { uri });
+      await this.#documents.refresh(uri, text);
+    } catch {
+      // The session is ending, and with it its pages.
+    }
+  }
+
+  #release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const message of held) this.#relay(message);
+  }
+
+  /** The events that are ticked go first when the adapter is ready for breakpoints. */
+  #pass(message: DebugProtocol.ProtocolMessage): void {
     const { type, event } = message as DebugProtocol.Event;
     if (type === 'event' && event === 'terminated') this.#hasEnded = true;
     if (type === 'event' && event === 'initialized') {
@@ -87,8 +117,9 @@ const explanationOf = (message: DebugProtocol.ProtocolMessage): DebugProtocol.Ev
 export const registerDebugLauncher = (
   start: StartAdapterWorker,
   vmEvents: VmEvents,
+  documents: GeneratedDocuments,
 ): vscode.Disposable =>
   vscode.debug.registerDebugAdapterDescriptorFactory(DEBUG_TYPE, {
     createDebugAdapterDescriptor: () =>
-      new vscode.DebugAdapterInlineImplementation(new RelayAdapter(start, vmEvents)),
+      new vscode.DebugAdapterInlineImplementation(new RelayAdapter(start, vmEvents, documents)),
   });

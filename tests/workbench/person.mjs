@@ -77,8 +77,14 @@ const steps = {
     await page.waitForTimeout(700);
     await shoot('exit');
     await page.keyboard.press('F11');
-    await page.waitForTimeout(700);
+    await page.waitForTimeout(1500);
     await shoot('exit-step');
+    const top = async (selector) => (await page.locator(selector).first().boundingBox()).y;
+    const marked = await top('.view-line:has-text("→ ")');
+    const highlighted = await top('.debug-top-stack-frame-line');
+    if (marked !== highlighted) {
+      throw new Error(`The next step is at ${marked}, what is highlighted at ${highlighted}.`);
+    }
   },
 
   'reads the trees': async (page, _url, shoot) => {
