@@ -1,6 +1,7 @@
 /**
- * GRUB of Debian as a PVH domain, built by others and unmodified: its prompt answers what is typed
- * on the console, and a script within an image prints its lines. It is 32-bit code without paging.
+ * GRUB of Debian as a PVH and as a PV domain, built by others and unmodified: its prompt answers what
+ * is typed on the console, and a script within an image prints its lines. The PVH image is 32-bit code
+ * without paging; the PV image makes new page tables for all of its memory.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,8 +11,11 @@ import { expect, test } from 'vitest';
 import { runProgram } from '../../debug-adapter/command-line/run.ts';
 import type { TypedInput } from '../../debug-adapter/command-line/typed-input.ts';
 
-const IMAGE = '/usr/lib/grub-xen/grub-i386-xen_pvh.bin';
-const MODULES = '/usr/lib/grub/i386-xen_pvh/kernel.img';
+const KINDS = [
+  { platform: 'i386-xen_pvh', image: '/usr/lib/grub-xen/grub-i386-xen_pvh.bin' },
+  { platform: 'x86_64-xen', image: '/usr/lib/grub-xen/grub-x86_64-xen.bin' },
+] as const;
+const modulesOf = (platform: string): string => `/usr/lib/grub/${platform}/kernel.img`;
 
 /** Whether a file of a Debian package is there; without it the test is left out. */
 const has = (path: string, name: string): boolean => {
@@ -49,14 +53,14 @@ const run = async (path: string, lines: readonly string[], memory: number) => {
     },
     complain: () => {},
   };
-  const code = await runProgram(path, { memory, maxInstructions: 60_000_000 }, output, input);
+  const code = await runProgram(path, { memory, maxInstructions: 200_000_000 }, output, input);
   return { code, text: written.replaceAll(CONTROLS, '') };
 };
 
-test.skipIf(!has(IMAGE, 'grub-xen-host'))(
-  "Debian's GRUB boots to its prompt and does what is typed",
-  async () => {
-    const { code, text } = await run(IMAGE, ['ls', 'echo hi', 'halt'], 64);
+test.skipIf(!has(KINDS[0].image, 'grub-xen-host')).each(KINDS)(
+  "Debian's GRUB for $platform boots to its prompt and does what is typed",
+  async ({ image }) => {
+    const { code, text } = await run(image, ['ls', 'echo hi', 'halt'], 64);
 
     expect(text).toContain('Welcome to GRUB!');
     expect(text).toContain('Minimal BASH-like line editing is supported.');
@@ -67,16 +71,20 @@ test.skipIf(!has(IMAGE, 'grub-xen-host'))(
   280_000,
 );
 
-test.skipIf(!has(MODULES, 'grub-xen-bin') || !has('/usr/bin/grub-mkimage', 'grub-common'))(
-  'a script within an image prints its lines',
-  async () => {
+const isMissing =
+  KINDS.some(({ platform }) => !has(modulesOf(platform), 'grub-xen-bin')) ||
+  !has('/usr/bin/grub-mkimage', 'grub-common');
+
+test.skipIf(isMissing).each(KINDS)(
+  'a script within an image for $platform prints its lines',
+  async ({ platform }) => {
     const folder = mkdtempSync(join(tmpdir(), 'hyperstep-grub-'));
     try {
       const script = join(folder, 'grub.cfg');
       const image = join(folder, 'grub.img');
       writeFileSync(script, 'echo first line\nset x=3\necho x is $x\nls\nhalt\n');
       execFileSync('grub-mkimage', [
-        ...['-O', 'i386-xen_pvh', '-c', script, '-o', image, '-p', '/'],
+        ...['-O', platform, '-c', script, '-o', image, '-p', '/'],
         ...['echo', 'halt', 'ls', 'procfs'],
       ]);
       const { code, text } = await run(image, [], 32);
