@@ -143,7 +143,7 @@ export const createDom0 = (hypervisor: Hypervisor): Dom0Services => {
       }
       releaseMappings(hypervisor, domain, guest);
       releaseMappings(hypervisor, guest);
-      releaseTable(hypervisor, guest.grants);
+      releaseTable(hypervisor, guest);
       guests.delete(guest.id);
       xenstore.asTools((client) => forgetDomain(client, guest.id));
       xenstore.release(guest.id);

@@ -114,9 +114,18 @@ const extend = (hypervisor: Hypervisor, domain: XenDomain, list: Mfn[], count: n
   return true;
 };
 
+/** A frame of the table is the hypervisor's again, and free. */
+export const releaseFrame = (hypervisor: Hypervisor, domain: XenDomain, mfn: Mfn): void => {
+  if (domain.pv !== undefined) directPagingOf(hypervisor).takeBack(mfn);
+  hypervisor.frames.release(mfn);
+};
+
 /** The domain is gone. */
-export const releaseTable = ({ frames }: Hypervisor, { shared, status }: GrantTable): void => {
-  for (const mfn of [...shared.splice(0), ...status.splice(0)]) frames.release(mfn);
+export const releaseTable = (hypervisor: Hypervisor, domain: XenDomain): void => {
+  const { shared, status } = domain.grants;
+  for (const mfn of [...shared.splice(0), ...status.splice(0)]) {
+    releaseFrame(hypervisor, domain, mfn);
+  }
 };
 
 export const clearFrame = (hypervisor: Hypervisor, mfn: Mfn): void =>

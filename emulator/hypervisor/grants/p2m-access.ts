@@ -3,7 +3,9 @@
  */
 import type { Gfn } from '../../memory/addresses.ts';
 import type { XenDomain } from '../domain.ts';
+import { OWNER_HYPERVISOR } from '../frames.ts';
 import type { Hypervisor } from '../hypervisor.ts';
+import { isRam, unitsOf } from '../memory/units.ts';
 import { EPT_READ, EPT_WRITE, MAXIMUM_GFN } from '../p2m.ts';
 import { changeP2m } from '../p2m-changes.ts';
 import { GNTMAP, type Installer } from './map.ts';
@@ -36,13 +38,16 @@ export const p2mInstaller = (
 
 export const p2mMover = (hypervisor: Hypervisor): PageMover => ({
   take(domain, gfn) {
-    const entry = domain.p2m.lookup(gfn as Gfn);
-    const { type, mfn } = entry;
+    if (isRam(domain.p2m.lookup(gfn as Gfn).type)) {
+      unitsOf(hypervisor).prepare(domain, gfn as Gfn, 'write');
+    }
+    const { type, mfn } = domain.p2m.lookup(gfn as Gfn);
     if (mfn === undefined || type === 'grant' || type === 'shared') return 'bad_page';
     // A page of the hypervisor's, or one that others use, cannot be taken.
     if (hypervisor.frames.owners[mfn] !== domain.id) return 'bad_page';
     if (hypervisor.frames.isHeld(mfn)) return 'general_error';
     if (!changeP2m(hypervisor, domain, gfn as Gfn, 'hole', undefined)) return 'general_error';
+    hypervisor.frames.give(mfn, OWNER_HYPERVISOR);
     domain.pages -= 1;
     return mfn;
   },

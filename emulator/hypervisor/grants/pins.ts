@@ -6,6 +6,7 @@
 import type { Gfn, Mfn } from '../../memory/addresses.ts';
 import type { XenDomain } from '../domain.ts';
 import type { Hypervisor } from '../hypervisor.ts';
+import { isRam, unitsOf } from '../memory/units.ts';
 import { EPT_WRITE } from '../p2m.ts';
 import {
   type ActiveEntry,
@@ -33,19 +34,25 @@ export const isWriting = ({ hostWrites, deviceWrites }: ActiveEntry): boolean =>
  * machine frames.
  */
 export const frameOf = (
-  { frames }: Hypervisor,
+  hypervisor: Hypervisor,
   domain: XenDomain,
   frame: number,
   readOnly: boolean,
 ): Mfn | GrantStatus => {
-  if (domain.type === 'pv') {
-    return frames.owners[frame] === domain.id ? (frame as Mfn) : 'bad_page';
+  if (domain.type === 'pv') return pvFrameOf(hypervisor, domain, frame);
+  const gfn = frame as Gfn;
+  if (isRam(domain.p2m.lookup(gfn).type)) {
+    const readiness = unitsOf(hypervisor).prepare(domain, gfn, readOnly ? 'read' : 'write');
+    if (readiness === 'no-frame') return 'eagain';
+    if (readiness !== 'ready') return 'bad_page';
   }
-  const { type, mfn, access } = domain.p2m.lookup(frame as Gfn);
-  if (type === 'paged') return 'eagain';
+  const { type, mfn, access } = domain.p2m.lookup(gfn);
   if (mfn === undefined || type === 'grant') return 'bad_page';
   return readOnly || (access & EPT_WRITE) !== 0 ? mfn : 'bad_page';
 };
+
+const pvFrameOf = ({ frames }: Hypervisor, { id }: XenDomain, frame: number): Mfn | GrantStatus =>
+  frames.owners[frame] === id && !frames.isLeaving(frame) ? (frame as Mfn) : 'bad_page';
 
 /** Checks and marks an entry for a domain: _set_status of Xen. */
 export const markEntry = (

@@ -17,6 +17,7 @@ import {
   growTable,
   RESERVED_ENTRIES,
   readStatus,
+  releaseFrame,
   writeEntry,
   writeStatus,
 } from './grant-table.ts';
@@ -42,6 +43,8 @@ export const setGrantVersion = (
     frame: frameOfEntry(hypervisor, grants, reference),
   }));
   if (version === 1 && kept.some(isTooWide)) return 'ERANGE';
+  // A PV domain must unmap the status frames before they go.
+  if (version === 1 && grants.status.some((mfn) => hypervisor.frames.isHeld(mfn))) return 'EBUSY';
   if (version === 1) releaseStatus(hypervisor, domain);
   grants.version = version;
   if (!growTable(hypervisor, domain, grants.shared.length)) {
@@ -81,11 +84,11 @@ const isTooWide = ({
 const releaseStatus = (hypervisor: Hypervisor, domain: XenDomain): void => {
   if (domain.pv !== undefined) return;
   for (const mfn of domain.grants.status.splice(0)) {
-    const gfn = hypervisor.frames.gfns[mfn] ?? NO_GFN;
+    const gfn = domain.type === 'pv' ? NO_GFN : (hypervisor.frames.gfns[mfn] ?? NO_GFN);
     if (gfn !== NO_GFN && domain.p2m.lookup(gfn as Gfn).mfn === mfn) {
       changeP2m(hypervisor, domain, gfn as Gfn, 'hole', undefined);
       domain.labels.delete(gfn);
     }
-    hypervisor.frames.release(mfn);
+    releaseFrame(hypervisor, domain, mfn);
   }
 };

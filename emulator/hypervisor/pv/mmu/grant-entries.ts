@@ -7,6 +7,7 @@
 import { linearNumber } from '../../../cpu/paging.ts';
 import type { Mfn } from '../../../memory/addresses.ts';
 import type { XenDomain, XenVcpu } from '../../domain.ts';
+import { OWNER_HYPERVISOR } from '../../frames.ts';
 import { GNTMAP, type Installer } from '../../grants/map.ts';
 import type { GrantStatus } from '../../grants/status.ts';
 import type { PageMover } from '../../grants/transfer.ts';
@@ -127,6 +128,8 @@ export const directMover = (hypervisor: Hypervisor): PageMover => {
       if (frames.owners[mfn] !== domain.id) return 'bad_page';
       if (!isUnused(hypervisor, domain, mfn)) return 'general_error';
       mmu.m2p.clear(mfn);
+      // Nobody's: if it is lost, it counts once.
+      frames.give(mfn as Mfn, OWNER_HYPERVISOR);
       domain.pages -= 1;
       return mfn as Mfn;
     },
