@@ -9,6 +9,8 @@
  *   hyperstep/views                  yes    the trees of guest state
  *   hyperstep/rows                   no     the children of one row of a view
  *   hyperstep/document               no     the text of a generated document
+ *   hyperstep/memoryMap              no     what every machine frame is used as
+ *   hyperstep/machineFrame           no     one machine frame: its owner, who maps it
  */
 import type { DebugProtocol } from '@vscode/debugprotocol';
 
@@ -148,6 +150,45 @@ export interface DocumentResponse {
   readonly text: string;
 }
 
+/** Machine frames that are used alike, for the same domain. */
+export interface MachineFrameState {
+  /** 'ram', 'page-table', 'free', as in FRAME_KINDS of the emulator. */
+  readonly kind: string;
+  /** 'Page table'. */
+  readonly label: string;
+  /** What such a frame is, in a sentence. */
+  readonly description: string;
+  /** The domain that has it, that it serves, or that had it; absent: nobody's. */
+  readonly domain?: number;
+  /** 'Domain 1 (polite)', 'Hypervisor'. */
+  readonly owner: string;
+  /** How many there are. */
+  readonly count: number;
+}
+
+export interface MemoryMapResponse {
+  /** All machine frames, each of 4096 bytes. */
+  readonly frames: number;
+  readonly states: readonly MachineFrameState[];
+  /**
+   * From frame 0 on, pairs of an index in `states` and how many frames in a row have it; each number
+   * in groups of 7 bits, the lowest first, with bit 7 set in all but the last. In base64.
+   */
+  readonly runs: string;
+  /** It is as of now; while the machine runs, ask again. */
+  readonly isRunning: boolean;
+}
+
+export interface MachineFrameArguments {
+  readonly mfn: number;
+}
+
+export interface MachineFrameResponse {
+  /** 'mfn 0x123: RAM of domain 1 (polite)'. */
+  readonly title: string;
+  readonly rows: readonly { readonly name: string; readonly value: string }[];
+}
+
 /** Custom requests by command. */
 export interface CustomRequests {
   readonly 'hyperstep/eventCatalog': {
@@ -166,6 +207,14 @@ export interface CustomRequests {
   readonly 'hyperstep/document': {
     readonly arguments: DocumentArguments;
     readonly body: DocumentResponse;
+  };
+  readonly 'hyperstep/memoryMap': {
+    readonly arguments: Readonly<Record<string, never>>;
+    readonly body: MemoryMapResponse;
+  };
+  readonly 'hyperstep/machineFrame': {
+    readonly arguments: MachineFrameArguments;
+    readonly body: MachineFrameResponse;
   };
 }
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { DebugProtocol } from '@vscode/debugprotocol';
 import { expect, test } from 'vitest';
 import type { AdapterHost } from './host.ts';
-import type { Row } from './protocol.ts';
+import type { MachineFrameResponse, MemoryMapResponse, Row } from './protocol.ts';
 import { HyperstepSession } from './session.ts';
 
 const samples = fileURLToPath(new URL('../samples', import.meta.url));
@@ -401,4 +401,53 @@ test('mistakes are sentences that name the place', async () => {
   await expect(client.ask('launch', { program: hello, memory: -1 })).rejects.toThrow('"memory"');
   await expect(client.ask('nonsense')).rejects.toThrow("There is no request 'nonsense'");
   await expect(client.ask('stackTrace', { threadId: 1 })).rejects.toThrow('No program');
+});
+
+/** The states of all frames, from the runs of the answer. */
+const unpack = ({ runs }: MemoryMapResponse): number[] => {
+  const numbers: number[] = [];
+  let shift = 0;
+  let value = 0;
+  for (const byte of Buffer.from(runs, 'base64')) {
+    value += (byte & 0x7f) * 2 ** shift;
+    shift += 7;
+    if (byte >= 0x80) continue;
+    numbers.push(value);
+    value = 0;
+    shift = 0;
+  }
+  return numbers.flatMap((index, at) => (at % 2 === 1 ? [] : Array(numbers[at + 1]).fill(index)));
+};
+
+test('the memory map has every machine frame, and a frame tells its gfn', async () => {
+  const client = connect();
+  await start(client, { program: hello, memory: 8 });
+  const map = await client.ask<MemoryMapResponse>('hyperstep/memoryMap');
+  const states = unpack(map);
+
+  expect(map.isRunning).toBe(false);
+  expect(states.length).toBe(map.frames);
+  for (const [index, { count }] of map.states.entries()) {
+    expect(states.filter((one) => one === index).length).toBe(count);
+  }
+  const own = map.states.findIndex(({ kind, domain }) => kind === 'ram' && domain === 1);
+  expect(map.states[own]).toMatchObject({ owner: 'Domain 1 (hello)', label: 'RAM' });
+  const { title, rows } = await client.ask<MachineFrameResponse>('hyperstep/machineFrame', {
+    mfn: states.indexOf(own),
+  });
+  expect(title).toContain('RAM, Domain 1 (hello)');
+  expect(rows.find(({ name }) => name === 'Guest frame')?.value).toMatch(
+    /gfn 0x[0-9a-f]+, ram, rwx/,
+  );
+});
+
+test.each([-1, 0.5, 2 ** 40, '1'])('there is no machine frame %s', async (mfn) => {
+  const client = connect();
+  await start(client, { program: hello });
+  const { success, message } = await client.raw('hyperstep/machineFrame', { mfn });
+
+  expect({ success, message }).toEqual({
+    success: false,
+    message: `There is no machine frame ${mfn}.`,
+  });
 });

@@ -14,6 +14,7 @@ import { walkGuest } from './hypervisor/guest-walk.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
 import { endDomain, type Hypervisor, pagingOf, stageOf } from './hypervisor/hypervisor.ts';
 import { configureUnits } from './hypervisor/memory/units.ts';
+import { mapMemory, viewFrame } from './hypervisor/memory-map.ts';
 import {
   advanceExit,
   beginExit,
@@ -247,6 +248,8 @@ class RunningMachine implements Machine {
     return target !== undefined && dom0?.usesConsole(target) === true;
   };
   xenstore: Machine['xenstore'] = (path) => this.#hypervisor.dom0?.xenstore.view.get(path);
+  memoryMap: Machine['memoryMap'] = () => mapMemory(this.#hypervisor);
+  frame: Machine['frame'] = (mfn) => viewFrame(this.#hypervisor, mfn);
   stateHash: Machine['stateHash'] = () => hashState(this.#hypervisor);
 
   walk: Machine['walk'] = (domain, vcpu, address) => {

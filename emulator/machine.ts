@@ -328,6 +328,77 @@ export interface PeekedMemory {
   readonly holes: readonly { readonly offset: number; readonly lengthBytes: number }[];
 }
 
+/** What a machine frame is used as. */
+export const FRAME_KINDS = [
+  'free',
+  /** Free, since a balloon gave it back. */
+  'ballooned',
+  /** Free, since its page was swapped out. */
+  'swapped',
+  'hypervisor',
+  /** A table of a P2M, which is an EPT. */
+  'p2m-table',
+  'shadow-table',
+  /** The machine-to-physical map that PV guests read. */
+  'm2p',
+  'ram',
+  /** A PV guest's page table, or one that is shadowed. */
+  'page-table',
+  /** A page of a PV guest's GDT or LDT. */
+  'descriptors',
+  'log-dirty',
+  'shared',
+  /** Mapped by another domain, by a grant. */
+  'granted',
+  /** shared_info, a ring, a frame of a grant table. */
+  'special',
+] as const;
+export type FrameKind = (typeof FRAME_KINDS)[number];
+
+/** All machine frames, by mfn. */
+export interface MachineMemoryMap {
+  /** Indexes in FRAME_KINDS. */
+  readonly kinds: Uint8Array;
+  /** Whose each is, whom a table serves, or who had a frame that is free now; NO_DOMAIN: nobody. */
+  readonly domains: Uint16Array;
+}
+export const NO_DOMAIN = 0xffff;
+
+export interface MachineFrameView {
+  readonly kind: FrameKind;
+  readonly owner: number | 'free' | 'hypervisor' | 'shared';
+  /** As in the map. */
+  readonly domain: number | undefined;
+  /** "shared_info", "VMCS of d1.v0". */
+  readonly label: string | undefined;
+  /** Places in P2Ms that lead here: the first few, and how many there are. */
+  readonly gfns: readonly {
+    readonly domain: number;
+    readonly gfn: number;
+    readonly type: string;
+    readonly permissions: string;
+  }[];
+  readonly gfnCount: number;
+  /** Grants by which other domains map it. */
+  readonly grants: readonly {
+    readonly by: number;
+    readonly reference: number;
+    readonly isReadOnly: boolean;
+  }[];
+  /** Of a PV domain's frame: its type, the references to it as that, and in all. */
+  readonly pageType:
+    | { readonly type: string; readonly uses: number; readonly isPinned: boolean }
+    | undefined;
+  /** Uses by machine address. */
+  readonly references: number;
+  /** Of a shadow table: the guest's table and its level. */
+  readonly shadows: { readonly gfn: number; readonly level: number } | undefined;
+  /** Where the page was that a free frame held. */
+  readonly former: { readonly domain: number; readonly gfn: number } | undefined;
+  /** It has been released, and is free once nobody uses it. */
+  readonly isLeaving: boolean;
+}
+
 /** One entry read on the way from a linear address to machine memory. */
 export interface WalkLevel {
   readonly table:
@@ -436,6 +507,10 @@ export interface Machine {
   /** The debugger's write: ignores permissions. An error sentence, or undefined. */
   pokeMemory(space: AddressSpace, address: bigint, bytes: Uint8Array): string | undefined;
   walk(domain: number, vcpu: number, address: bigint): WalkResult;
+  /** What every machine frame is used as. */
+  memoryMap(): MachineMemoryMap;
+  /** One machine frame in full; undefined if there is none of this number. */
+  frame(mfn: number): MachineFrameView | undefined;
   /** Symbols and lines of a domain's program. */
   program(domain: number): ProgramView;
   /** Runs a toolstack command, 'list', 'mem-set 1 32'; the text it prints. */

@@ -17,6 +17,8 @@ import { gotoTargets } from './goto-targets.ts';
 import { initialize } from './initialize.ts';
 import { launch } from './launch.ts';
 import { loadedSources } from './loaded-sources.ts';
+import { machineFrame } from './machine-frame.ts';
+import { memoryMap } from './memory-map.ts';
 import { next } from './next.ts';
 import { pause } from './pause.ts';
 import { readMemory } from './read-memory.ts';
@@ -59,6 +61,8 @@ export const REQUESTS: readonly Request[] = [
   initialize,
   launch,
   loadedSources,
+  machineFrame,
+  memoryMap,
   next,
   pause,
   readMemory,

@@ -5,6 +5,7 @@ import type { EventStream } from '../events.ts';
 import { createFrames } from './frames.ts';
 import type { Hardware } from './hardware.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { createEmptiedFrames } from './memory/emptied-frames.ts';
 import { createStandIns } from './stand-ins.ts';
 
 export const createHypervisor = (
@@ -14,9 +15,11 @@ export const createHypervisor = (
 ): Hypervisor => {
   const { memory } = hardware;
   const frames = createFrames(memory.ramBytes);
+  const emptied = createEmptiedFrames(frames);
   return {
     hardware,
-    parts: new Map(),
+    parts: new Map([['emptied frames', emptied]]),
+    emptied,
     events,
     frames,
     standIns: createStandIns(memory, frames),

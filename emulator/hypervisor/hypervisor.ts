@@ -20,6 +20,7 @@ import {
   walkGuest,
 } from './guest-walk.ts';
 import { FIELD, type Hardware } from './hardware.ts';
+import type { EmptiedFrames } from './memory/emptied-frames.ts';
 import type { MemoryUnits } from './memory/units.ts';
 import { isGuestAddress } from './pv/layout.ts';
 import type { DirectPaging } from './pv/mmu/direct-paging.ts';
@@ -55,6 +56,7 @@ export interface Hypervisor {
   /** Components by name; who adds one needs no other place for its state. */
   readonly parts: Map<string, SavedPart>;
   readonly frames: Frames;
+  readonly emptied: EmptiedFrames;
   readonly standIns: Omit<StandIns, 'covers'>;
   /** Of machines with PV domains: directPagingOf(). */
   directPaging?: DirectPaging;

@@ -54,7 +54,7 @@ export const eachExtent = (
   return done;
 };
 
-/** Tells of one page that went or came. */
+/** Notes one page that went or came, and tells of it. */
 export const noteBalloon = (
   hypervisor: Hypervisor,
   vcpu: XenVcpu,
@@ -62,6 +62,9 @@ export const noteBalloon = (
   gfn: Gfn,
   mfn: Mfn | undefined,
 ): void => {
+  if (direction === 'decrease' && mfn !== undefined) {
+    hypervisor.emptied.note(mfn, 'ballooned', vcpu.domain.id, gfn);
+  }
   if (hypervisor.events.wants('balloon')) {
     emit(hypervisor, vcpu, { kind: 'balloon', direction, gfn, mfn });
   }

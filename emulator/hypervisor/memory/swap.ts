@@ -129,6 +129,7 @@ export const createSwap = (
       return false;
     }
     frames.release(mfn);
+    hypervisor.emptied.note(mfn, 'swapped', domain.id, gfn);
     const own = counts.of(domain);
     own.paged += 1;
     own.pageOuts += 1;
