@@ -278,7 +278,7 @@ export const explainEvent = (event: MachineEvent): string[] => {
       return [
         event.reason,
         ...(event.entry === undefined ? [] : [`L${event.level} entry: ${hex(event.entry)}.`]),
-        `The guest gets -${event.error}.`,
+        event.by === 'write' ? 'The guest gets the page fault.' : `The guest gets -${event.error}.`,
         where,
       ];
     case 'memory-access':

@@ -215,6 +215,8 @@ export interface MmuRefusalEvent extends EventBase {
   /** Level of the table with the entry, 1 to 4; 0 if it is not about an entry. */
   readonly level: number;
   readonly entry: bigint | undefined;
+  /** A hypercall returns the error; a write to a table stays a page fault, which the guest gets. */
+  readonly by: 'hypercall' | 'write';
   /** A sentence. */
   readonly reason: string;
 }

@@ -10,25 +10,59 @@ import { EPT_ALL, type P2m, type P2mEntry } from '../../p2m.ts';
 import type { M2p } from './m2p.ts';
 import { type PageTypes, SHARED } from './page-types.ts';
 
+/** The M2P read backwards, as often as it has changed. */
+interface Reverse {
+  get(gfn: number): Mfn | undefined;
+  /** In order of the numbers. */
+  each(visit: (gfn: number, mfn: Mfn) => void): void;
+}
+
+const createReverse = (domain: number, frames: Frames, m2p: M2p): Reverse => {
+  const { owners } = frames;
+  /** By gfn, as far as there are frames; numbers beyond, which a guest may give too, are few. */
+  const near = new Uint32Array(owners.length);
+  let far = new Map<number, Mfn>();
+  let seenM2p = -1;
+  let seenFrames = -1;
+  const refresh = (): void => {
+    if (seenM2p === m2p.changes && seenFrames === frames.changes) return;
+    seenM2p = m2p.changes;
+    seenFrames = frames.changes;
+    near.fill(0);
+    far = new Map();
+    // Frame 0 is nobody's, so that 0 is none. From above, so that the lower of two is found.
+    for (let mfn = owners.length - 1; mfn > 0; mfn -= 1) {
+      if (owners[mfn] !== domain) continue;
+      const gfn = m2p.gfn(mfn);
+      if (gfn === undefined) continue;
+      if (gfn < near.length) near[gfn] = mfn;
+      else far.set(gfn, mfn as Mfn);
+    }
+  };
+  return {
+    get(gfn) {
+      refresh();
+      const mfn = gfn < near.length ? near[gfn] : far.get(gfn);
+      return mfn === undefined || mfn === 0 ? undefined : (mfn as Mfn);
+    },
+    each(visit) {
+      refresh();
+      for (let gfn = 0; gfn < near.length; gfn += 1) {
+        const mfn = near[gfn] ?? 0;
+        if (mfn !== 0) visit(gfn, mfn as Mfn);
+      }
+      for (const [gfn, mfn] of [...far].sort(([a], [b]) => a - b)) visit(gfn, mfn);
+    },
+  };
+};
+
 export const createDirectP2m = (
   domain: number,
   frames: Frames,
   m2p: M2p,
   pages: PageTypes,
 ): P2m => {
-  let known = new Map<number, Mfn>();
-  let seen = { m2p: -1, frames: -1 };
-  const reverse = (): ReadonlyMap<number, Mfn> => {
-    if (seen.m2p === m2p.changes && seen.frames === frames.changes) return known;
-    known = new Map();
-    seen = { m2p: m2p.changes, frames: frames.changes };
-    for (let mfn = 0; mfn < frames.owners.length; mfn += 1) {
-      if (frames.owners[mfn] !== domain) continue;
-      const gfn = m2p.gfn(mfn);
-      if (gfn !== undefined && !known.has(gfn)) known.set(gfn, mfn as Mfn);
-    }
-    return known;
-  };
+  const reverse = createReverse(domain, frames, m2p);
   const typeOf = (mfn: Mfn): 'ram' | 'special' =>
     ((pages.flags[mfn] ?? 0) & SHARED) === 0 ? 'ram' : 'special';
   const set = (gfn: number, mfn: Mfn | undefined): void => {
@@ -36,7 +70,7 @@ export const createDirectP2m = (
       m2p.set(mfn, gfn);
       return;
     }
-    const old = reverse().get(gfn);
+    const old = reverse.get(gfn);
     if (old !== undefined) m2p.clear(old);
   };
   const refuse = (what: string): never => {
@@ -47,14 +81,14 @@ export const createDirectP2m = (
     eptPointer: 0n,
     merges: false,
     absentPage: () => undefined,
-    mfnOf: (gfn) => reverse().get(gfn),
+    mfnOf: (gfn) => reverse.get(gfn),
     lookup(gfn): P2mEntry {
-      const mfn = reverse().get(gfn);
+      const mfn = reverse.get(gfn);
       if (mfn === undefined) return { type: 'hole', mfn, access: 0, pageBytes: 4096, entry: 0n };
       return { type: typeOf(mfn), mfn, access: EPT_ALL, pageBytes: 4096, entry: m2p.entry(mfn) };
     },
     typeOf(gfn) {
-      const mfn = reverse().get(gfn);
+      const mfn = reverse.get(gfn);
       return mfn === undefined ? 'hole' : typeOf(mfn);
     },
     slotOf: () => refuse('swap'),
@@ -77,21 +111,25 @@ export const createDirectP2m = (
     splitAll: () => true,
     mergeAll: () => undefined,
     eachRun(visit, first = 0, end = Number.POSITIVE_INFINITY) {
-      const all = [...reverse()].filter(([gfn]) => gfn >= first && gfn < end);
-      all.sort(([a], [b]) => a - b);
-      for (let at = 0; at < all.length; ) {
-        const [gfn, mfn] = all[at] as readonly [number, Mfn];
-        const type = typeOf(mfn);
-        const follows = ([nextGfn, nextMfn]: readonly [number, Mfn], step: number): boolean =>
-          nextGfn === gfn + step && nextMfn === mfn + step && typeOf(nextMfn) === type;
-        let count = 1;
-        for (let next = all[at + 1]; next !== undefined && follows(next, count); ) {
-          count += 1;
-          next = all[at + count];
+      let run: { gfn: number; mfn: Mfn; count: number } | undefined;
+      const finish = (): void => {
+        if (run !== undefined) visit(run.gfn, run.count, typeOf(run.mfn), run.mfn, EPT_ALL, 1);
+      };
+      reverse.each((gfn, mfn) => {
+        if (gfn < first || gfn >= end) return;
+        const follows =
+          run !== undefined &&
+          gfn === run.gfn + run.count &&
+          mfn === run.mfn + run.count &&
+          typeOf(mfn) === typeOf(run.mfn);
+        if (follows && run !== undefined) {
+          run.count += 1;
+          return;
         }
-        visit(gfn, count, type, mfn, EPT_ALL, 1);
-        at += count;
-      }
+        finish();
+        run = { gfn, mfn, count: 1 };
+      });
+      finish();
     },
     tables: () => [],
     // The M2P is in machine memory, which is restored as it was.
@@ -101,7 +139,9 @@ export const createDirectP2m = (
       }
     },
     clear() {
-      for (const mfn of reverse().values()) m2p.clear(mfn);
+      const all: Mfn[] = [];
+      reverse.each((_, mfn) => all.push(mfn));
+      for (const mfn of all) m2p.clear(mfn);
     },
   };
 };

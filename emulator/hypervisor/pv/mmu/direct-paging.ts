@@ -127,11 +127,11 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
     roots.set(vcpu, fresh);
     return fresh;
   };
-  const noteRefusal = (caller: XenVcpu): void => {
+  const noteRefusal = (caller: XenVcpu, by: 'hypercall' | 'write' = 'hypercall'): void => {
     const { refusal } = mmu;
     mmu.refusal = undefined;
     if (refusal === undefined || !events.wants('mmu-refusal')) return;
-    emit(hypervisor, caller, { kind: 'mmu-refusal', ...refusal, mfn: refusal.mfn as Mfn });
+    emit(hypervisor, caller, { kind: 'mmu-refusal', ...refusal, mfn: refusal.mfn as Mfn, by });
   };
   const notePin = (caller: XenVcpu, mfn: number, action: 'pin' | 'unpin'): void => {
     if (!events.wants('page-table-pin')) return;
@@ -256,7 +256,7 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
       const isWanted = events.wants('page-table-update');
       const old = isWanted ? entryAt(update.table, update.slot) : 0n;
       const error = updateFrame(mmu, update);
-      if (error !== undefined) noteRefusal(caller);
+      if (error !== undefined) noteRefusal(caller, by === 'write' ? 'write' : 'hypercall');
       else caller.domain.tableUpdates += 1;
       if (error === undefined && isWanted) noteUpdate(caller, update, old, by, linear);
       return error;
