@@ -158,6 +158,24 @@ export const setCodeSegment = (cpu: Cpu, descriptor: Descriptor, cpl: number): v
   updateMode(cpu);
 };
 
+/** Whether a data segment is writable, of all 4 GiB, and begins at 0. */
+const isFlatData = (cpu: Cpu, segment: number): boolean => {
+  const access = word(cpu, state.segmentAccess(segment));
+  const kind = access & (UNUSABLE | TYPE_CODE | TYPE_CONFORMING | TYPE_WRITABLE);
+  return kind === TYPE_WRITABLE && isWhole(cpu, segment);
+};
+const isWhole = (cpu: Cpu, segment: number): boolean =>
+  word(cpu, state.segmentBase(segment)) === 0 && word(cpu, state.segmentLimit(segment)) === -1;
+
+/** Whether code is of 32 bits, and it, its stack and DS and ES are segments of all 4 GiB. */
+export const isFlat = (cpu: Cpu): boolean =>
+  word(cpu, state.CODE_WIDTH) === 32 &&
+  isWhole(cpu, state.CS) &&
+  (word(cpu, state.segmentAccess(state.SS)) & DEFAULT_BIG) !== 0 &&
+  isFlatData(cpu, state.SS) &&
+  isFlatData(cpu, state.DS) &&
+  isFlatData(cpu, state.ES);
+
 export const isCanonical = (linear: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, linear)) === linear;
 

@@ -2,7 +2,8 @@
  * The engine that runs a processor: the interpreter as far as it goes, the precise engine for what
  * is left; or, as the reference, the precise engine alone.
  */
-import { type Cpu, quad, setWord, word } from '../cpu/cpu.ts';
+import { type Cpu, is64Bit, quad, setWord, word } from '../cpu/cpu.ts';
+import { isFlat } from '../cpu/segmentation.ts';
 import * as state from '../cpu/state.ts';
 import { createInterpreter, type FastEngine, LEFT } from './interpreter/interpreter.ts';
 import { createPreciseEngine, type StepResult } from './precise.ts';
@@ -27,7 +28,7 @@ export interface Engine
    */
   advance(limit: number, isFree: boolean): Advance;
   finishCpuid(): StepResult;
-  /** The instruction at RIP, in 64-bit mode, was done by others. */
+  /** The instruction at RIP was done by others. */
   skip(lengthBytes: number): void;
   /** Instructions retired since begin(), at any time. */
   readonly retired: number;
@@ -38,18 +39,18 @@ export interface Engine
 const RFLAGS_TF = 0x100;
 const RFLAGS_RF = 0x1_0000;
 
-/** Whether nothing but the plain execution of instructions is to be done. */
+/** Whether nothing but the plain execution of instructions is to be done, in flat memory. */
 const mayRunFast = (cpu: Cpu): boolean =>
-  word(cpu, state.CODE_WIDTH) === 64 &&
+  (word(cpu, state.CODE_WIDTH) === 64 || isFlat(cpu)) &&
   word(cpu, state.ACTIVITY) === 0 &&
   (word(cpu, state.RFLAGS_REST) & RFLAGS_TF) === 0 &&
   (word(cpu, state.INTERRUPTIBILITY) & 3) === 0;
 
-/** RIP goes on behind an instruction of 64-bit mode. */
+/** RIP goes on behind an instruction. */
 const advanceRip = (cpu: Cpu, lengthBytes: number): void => {
   const low = (word(cpu, state.RIP) >>> 0) + lengthBytes;
   setWord(cpu, state.RIP, low);
-  if (low >= 2 ** 32) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
+  if (low >= 2 ** 32 && is64Bit(cpu)) setWord(cpu, state.RIP + 4, word(cpu, state.RIP + 4) + 1);
 };
 
 /** An instruction that completes clears RF; one that faults or exits saves it as set anyway. */

@@ -36,13 +36,13 @@ const constant = (value: bigint | number, width: ValueWidth): Term => {
   return { width, constant: bits, get: () => bits };
 };
 
-/** The plan of an instruction of 64-bit mode; undefined if it is no such instruction. */
+/** The plan of an instruction of 32-bit or 64-bit code; undefined if it is no such instruction. */
 export const planOperation = (
   cpu: Cpu,
   instruction: DecodedInstruction,
 ): OperationPlan | undefined => {
   const { definition, form, lengthBytes } = instruction;
-  if (definition === undefined || form.codeWidth !== 64) return undefined;
+  if (definition === undefined || form.codeWidth === 16) return undefined;
   let called: { operation: OperationName; terms: readonly Term[] } | undefined;
 
   const term = (width: ValueWidth, get: () => bigint): Term => ({
@@ -52,7 +52,8 @@ export const planOperation = (
   });
   const register = (number: number, width: ValueWidth): Term =>
     term(width, () => quad(cpu, state.registerSlot(number)));
-  const next = (): bigint => quad(cpu, state.RIP) + BigInt(lengthBytes);
+  const next = (): bigint =>
+    BigInt.asUintN(form.codeWidth, quad(cpu, state.RIP) + BigInt(lengthBytes));
   const addressOf = ({ base, index, scale, displacement }: MemoryOperand): Term => {
     const start = base === 'rip' ? next : base === undefined ? () => 0n : register(base, 64).get;
     const offset = index === undefined ? () => 0n : register(index, 64).get;

@@ -52,7 +52,7 @@ export interface PreciseEngine {
   /** Executes one instruction, or one iteration of a repeated string instruction. */
   step(): StepResult;
   /**
-   * Executes the instruction at RIP, which is known to be this operation. Only in 64-bit mode, with
+   * Executes the instruction at RIP, which is known to be this operation. Not of 16-bit code, with
    * no trap and no blocking of interrupts pending.
    */
   operate(plan: OperationPlan): StepResult;

@@ -123,6 +123,7 @@ const pvGuest = (name: string, unit: string, rate: number, units: number): Bench
 export const guestBenchmarks: readonly Benchmark[] = [
   guest('alu', 'instructions', { ofQemu: 0.2 }),
   guest('sieve', 'instructions', { ofQemu: 0.2 }),
+  guest('sieve-32', 'instructions', { ofQemu: 0.2 }),
   guest('fib', 'instructions', { ofQemu: 0.2 }),
   guest('bytecode', 'instructions', { ofQemu: 0.2 }),
   guest('stride', 'instructions', { ofQemu: 1 }),

@@ -46,7 +46,7 @@ const PRECISE: Engine = {
 };
 const ENGINES: readonly Engine[] = [
   PRECISE,
-  { name: 'interpreter', create: createHybrid, stride: 38, modes: [64] },
+  { name: 'interpreter', create: createHybrid, stride: 38, modes: [64, 32] },
 ];
 
 const GROUPS = [

@@ -1,5 +1,5 @@
 /**
- * Decoded code, by the host address of its first byte: records in the machine's memory (record.ts).
+ * Decoded code, by the host address of its first byte and the code size: records in the machine's memory (record.ts).
  * A page with decoded code is flagged, with a map of the granules of 64 bytes that hold it.
  */
 import { type DecodedInstruction, decode } from '../../../isa/index.ts';
@@ -7,15 +7,16 @@ import type { Cpu } from '../../cpu/cpu.ts';
 import * as state from '../../cpu/state.ts';
 import { PAGE_HAS_CODE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import { type OperationPlan, planOperation } from '../operation-plan.ts';
-import { formKeyOf } from './form-key.ts';
+import { formKeyOf, isSpecialSegment } from './form-key.ts';
 import { endsBlock, ignoresFlags, overwritesFlags, QUIET } from './forms.ts';
 import { GO_ON_FORM, LEAVE_FORM } from './generate.ts';
+import type { Handlers } from './handlers.ts';
 import { operationFormOf } from './operation-forms.ts';
 import { HEADER, HEADER_BYTES, MAX_BLOCK, RECORD, RECORD_BYTES } from './record.ts';
 
 export interface Blocks {
-  /** The block at an offset of a page; it is decoded if it is not known. */
-  at(page: number, offset: number): number;
+  /** The block at an offset of a page, of code for these handlers; it is decoded if it is not known. */
+  at(page: number, offset: number, handlers: Handlers): number;
   /** Whether any of these bytes, within one page, lie in a granule with decoded code. */
   hasCode(host: number, lengthBytes: number): boolean;
   /** Memory was written; true if blocks were dropped. */
@@ -30,6 +31,7 @@ export interface Blocks {
 }
 
 interface CodePage {
+  /** Keys of the blocks that begin here. */
   readonly starts: number[];
   granulesLow: number;
   granulesHigh: number;
@@ -38,11 +40,11 @@ interface CodePage {
 const PAGE = 4096;
 const GRANULE_SHIFT = 6;
 
-export const createBlocks = (
-  cpu: Cpu,
-  handlers: ReadonlyMap<string, number>,
-  onNewCodePage: () => void,
-): Blocks => {
+/** What tells a block from others: its host address and code size. */
+const keyOf = (host: number, { codeWidth }: Handlers): number =>
+  host * 2 + (codeWidth === 64 ? 0 : 1);
+
+export const createBlocks = (cpu: Cpu, onNewCodePage: () => void): Blocks => {
   const { bytes, view } = cpu.memory;
   const blocks = new Map<number, number>();
   /** The operations that handlers leave to; records number them from 1. */
@@ -51,8 +53,6 @@ export const createBlocks = (
   let next = state.RECORDS;
   let generation = 0;
   let cuts: ReadonlySet<number> = new Set();
-  const leaveHandler = handlers.get(LEAVE_FORM) ?? 0;
-  const goOnHandler = handlers.get(GO_ON_FORM) ?? 0;
 
   const dropAll = (): void => {
     for (const page of pages.keys()) {
@@ -127,9 +127,10 @@ export const createBlocks = (
     plan: OperationPlan,
     number: number,
     offset: number,
+    { numbers }: Handlers,
   ): boolean => {
     const { form, register } = operationFormOf(plan);
-    writeRecord(at, handlers.get(form.key) ?? 0, number, offset, undefined);
+    writeRecord(at, numbers.get(form.key) ?? 0, number, offset, undefined);
     view.setUint32(at + RECORD.immediate, plans.push(plan), true);
     if (register !== undefined) {
       view.setUint16(at + RECORD.registers[0], state.registerSlot(register), true);
@@ -137,7 +138,8 @@ export const createBlocks = (
     return form.goesOn;
   };
 
-  const build = (page: number, offset: number): number => {
+  const build = (page: number, offset: number, handlers: Handlers): number => {
+    const { numbers, codeWidth } = handlers;
     const largest = HEADER_BYTES + (MAX_BLOCK + 1) * RECORD_BYTES;
     if (next + largest > state.RECORDS_END) dropAll();
     const code = codePageOf(page);
@@ -149,19 +151,20 @@ export const createBlocks = (
     const keys: string[] = [];
     for (let isOpen = true; isOpen; ) {
       if (count === MAX_BLOCK || position >= PAGE || (count > 0 && cuts.has(position))) {
-        writeRecord(at, goOnHandler, count, position, undefined);
+        writeRecord(at, numbers.get(GO_ON_FORM) ?? 0, count, position, undefined);
         at += RECORD_BYTES;
         break;
       }
-      const decoded = decode(window, position, 0n, 64);
+      const decoded = decode(window, position, 0n, codeWidth);
       const instruction = typeof decoded === 'string' ? undefined : decoded;
       const key = (instruction && formKeyOf(instruction)) ?? '';
-      const handler = handlers.get(key);
+      const handler = numbers.get(key);
       keys.push(key);
       if (instruction === undefined || handler === undefined) {
         const plan = instruction && planOperation(cpu, instruction);
-        if (plan === undefined) writeRecord(at, leaveHandler, count, position, undefined);
-        isOpen = plan !== undefined && writeOperation(at, plan, count, position);
+        const leaves = numbers.get(LEAVE_FORM) ?? 0;
+        if (plan === undefined) writeRecord(at, leaves, count, position, undefined);
+        isOpen = plan !== undefined && writeOperation(at, plan, count, position, handlers);
       } else {
         writeRecord(at, handler, count, position, instruction);
         isOpen = !endsBlock(instruction);
@@ -173,7 +176,7 @@ export const createBlocks = (
       at += RECORD_BYTES;
     }
     for (let i = 0; i + 1 < keys.length; i += 1) {
-      const quiet = handlers.get(`${keys[i]}${QUIET}`);
+      const quiet = numbers.get(`${keys[i]}${QUIET}`);
       let after = i + 1;
       while (ignoresFlags(keys[after] ?? '')) after += 1;
       if (quiet === undefined || !overwritesFlags(keys[after] ?? '')) continue;
@@ -183,8 +186,9 @@ export const createBlocks = (
     next = at;
     view.setInt32(block + HEADER.instructions, count, true);
     view.setInt32(block + HEADER.pageOffset, offset, true);
-    blocks.set(page + offset, block);
-    code.starts.push(page + offset);
+    const key = keyOf(page + offset, handlers);
+    blocks.set(key, block);
+    code.starts.push(key);
     return block;
   };
 
@@ -192,7 +196,8 @@ export const createBlocks = (
     get generation() {
       return generation;
     },
-    at: (page, offset) => blocks.get(page + offset) ?? build(page, offset),
+    at: (page, offset, handlers) =>
+      blocks.get(keyOf(page + offset, handlers)) ?? build(page, offset, handlers),
     planOf: (record) => plans[view.getUint32(record + RECORD.immediate, true) - 1],
     hasCode,
     noteWrite(host, lengthBytes) {
@@ -226,7 +231,7 @@ const writeOperands = (
   view: DataView,
   at: number,
   offset: number,
-  { operands, lengthBytes }: DecodedInstruction,
+  { operands, lengthBytes, form: { codeWidth } }: DecodedInstruction,
 ): void => {
   let register = 0;
   for (const operand of operands) {
@@ -248,7 +253,7 @@ const writeOperands = (
         view.setUint16(at + RECORD.index, slotOf(index), true);
         view.setUint8(at + RECORD.scale, Math.log2(scale));
         view.setInt32(at + RECORD.displacement, Number(displacement + fromPage), true);
-        if (segment >= state.FS)
+        if (isSpecialSegment(segment, codeWidth))
           view.setUint16(at + RECORD.segment, state.segmentBase(segment), true);
         break;
       }

@@ -4,10 +4,12 @@
  *   mnemonic : operand width : condition : operands
  *
  * with operands r32 (register), i8 (immediate), n8 (the count of a shift, not 0 once masked), t (branch target) and b64, x64, s64: memory with a
- * base, with an index too, with both in FS or GS.
+ * base, with an index too, with both in a segment that may have a base. Keys of 64-bit and of 32-bit
+ * code are apart.
  */
 import type { DecodedInstruction, MemoryOperand, Operand } from '../../../isa/index.ts';
 
+const CS = 1;
 const FS = 4;
 
 /** They do nothing, whatever their operands are. */
@@ -29,13 +31,20 @@ const NOTHING: ReadonlySet<string> = new Set([
 
 const fits32 = (value: bigint): boolean => BigInt.asIntN(32, value) === value;
 
-const memoryKind = ({ base, index, segment, displacement }: MemoryOperand): string | undefined => {
+/** FS and GS have a base; outside 64-bit mode, CS is not to be written to. */
+export const isSpecialSegment = (segment: number, codeWidth: number): boolean =>
+  segment >= FS || (segment === CS && codeWidth !== 64);
+
+const memoryKind = (
+  { base, index, segment, displacement }: MemoryOperand,
+  codeWidth: number,
+): string | undefined => {
   if (!fits32(displacement) || (base === 'rip' && index !== undefined)) return undefined;
-  if (segment >= FS) return 's';
+  if (isSpecialSegment(segment, codeWidth)) return 's';
   return index === undefined ? 'b' : 'x';
 };
 
-const operandKey = (operand: Operand): string | undefined => {
+const operandKey = (operand: Operand, codeWidth: number): string | undefined => {
   switch (operand.kind) {
     case 'register':
       return `r${operand.width}`;
@@ -44,7 +53,7 @@ const operandKey = (operand: Operand): string | undefined => {
     case 'target':
       return 't';
     case 'memory': {
-      const kind = memoryKind(operand);
+      const kind = memoryKind(operand, codeWidth);
       return kind && `${kind}${operand.width}`;
     }
     default:
@@ -52,9 +61,9 @@ const operandKey = (operand: Operand): string | undefined => {
   }
 };
 
-const isString = ({ operands, definition }: DecodedInstruction): boolean =>
+const isString = ({ operands, definition, form }: DecodedInstruction): boolean =>
   /^(movs|stos|lods|scas|cmps)[bwdq]$/.test(definition?.mnemonic ?? '') &&
-  operands.every((one) => one.kind !== 'memory' || one.segment < FS);
+  operands.every((one) => one.kind !== 'memory' || !isSpecialSegment(one.segment, form.codeWidth));
 
 const SHIFTS: ReadonlySet<string> = new Set(['shl', 'sal', 'shr', 'sar', 'rol', 'ror']);
 
@@ -80,10 +89,10 @@ export const formKeyOf = (instruction: DecodedInstruction): string | undefined =
   if (definition === undefined || definition.tier === 'precise') return undefined;
   const { mnemonic } = definition;
   if (NOTHING.has(mnemonic)) return 'nop:32::';
-  if (form.codeWidth !== 64 || form.addressWidth !== 64) return undefined;
+  if (form.codeWidth === 16 || form.addressWidth !== form.codeWidth) return undefined;
   if (isPopByStackPointer(instruction)) return undefined;
   if (isString(instruction)) return form.repeat === undefined ? `${mnemonic}:0::` : undefined;
-  const keys = operands.map(operandKey);
+  const keys = operands.map((operand) => operandKey(operand, form.codeWidth));
   if (keys.includes(undefined)) return undefined;
   if (isShiftByNumber(instruction)) keys[1] = 'n8';
   return `${mnemonic}:${form.width}:${form.condition ?? ''}:${keys.join(',')}`;

@@ -1,7 +1,7 @@
 /**
- * The forms that handlers are made for: keys (form-key.ts) with instructions that stand for all of
- * their form. What is not listed is executed by the precise engine. The first ones are dispatched
- * by a branch table, the others by an indirect call.
+ * The forms that handlers are made for, for each code size: keys (form-key.ts) with instructions
+ * that stand for all of their form. What is not listed is executed by the precise engine. The first
+ * ones are dispatched by a branch table, the others by an indirect call.
  */
 import {
   type DecodedInstruction,
@@ -31,8 +31,12 @@ export interface HandlerForm {
 /** The end of the key of a quiet form. */
 export const QUIET = ':quiet';
 
-const WIDTHS: readonly Width[] = [8, 16, 32, 64];
-const WIDE: readonly Width[] = [32, 64];
+/** The code sizes that handlers are made for. */
+export type FastWidth = 32 | 64;
+
+const widthsUpTo = (codeWidth: FastWidth): readonly Width[] =>
+  codeWidth === 64 ? [8, 16, 32, 64] : [8, 16, 32];
+const wideUpTo = (codeWidth: FastWidth): readonly Width[] => (codeWidth === 64 ? [32, 64] : [32]);
 const CONDITIONS = Array.from({ length: 16 }, (_, condition) => condition);
 const MEMORY = ['b', 'x', 's'];
 
@@ -55,14 +59,14 @@ const binaryShapes = (width: Width): Shape[] => [
 ];
 
 /** The commonest first. */
-const HOT: readonly string[] = [
+const hotKeys = (own: FastWidth, wide: readonly Width[]): readonly string[] => [
   ...['mov', 'add', 'sub', 'cmp', 'and', 'xor', 'test', 'or'].flatMap((mnemonic) =>
-    WIDE.flatMap((width) => [
+    wide.flatMap((width) => [
       key(mnemonic, width, [`r${width}`, `r${width}`]),
       key(mnemonic, width, [`r${width}`, `i${width}`]),
     ]),
   ),
-  ...WIDE.flatMap((width) => [
+  ...wide.flatMap((width) => [
     ...['b', 'x'].flatMap((kind) => [
       key('mov', width, [`r${width}`, `${kind}${width}`]),
       key('mov', width, [`${kind}${width}`, `r${width}`]),
@@ -89,14 +93,14 @@ const HOT: readonly string[] = [
   key('cmp', 8, ['b8', 'i8']),
   key('cmp', 8, ['x8', 'i8']),
   key('test', 8, ['r8', 'r8']),
-  key('push', 64, ['r64']),
-  key('pop', 64, ['r64']),
-  key('call', 64, ['t']),
-  key('jmp', 64, ['t']),
-  key('jmp', 64, ['r64']),
-  key('jmp', 64, ['x64']),
-  key('ret', 64, []),
-  ...CONDITIONS.map((condition) => key('jcc', 64, ['t'], condition)),
+  key('push', own, [`r${own}`]),
+  key('pop', own, [`r${own}`]),
+  key('call', own, ['t']),
+  key('jmp', own, ['t']),
+  key('jmp', own, [`r${own}`]),
+  key('jmp', own, [`x${own}`]),
+  key('ret', own, []),
+  ...CONDITIONS.map((condition) => key('jcc', own, ['t'], condition)),
 ];
 
 const ONLY_REGISTERS =
@@ -111,48 +115,56 @@ const NEUTRAL = /^(?:mov:\d+::r\d+,[ri]\d+|movzx:\d+::r\d+,r\d+|lea:\d+::r\d+,[b
 /** Whether an instruction of this form cannot fault and has nothing to do with flags. */
 export const ignoresFlags = (key: string): boolean => NEUTRAL.test(key);
 
-const COLD: readonly string[] = [
+const coldKeys = (
+  own: FastWidth,
+  widths: readonly Width[],
+  wide: readonly Width[],
+): readonly string[] => [
   'nop:32::',
   ...['add', 'or', 'adc', 'sbb', 'and', 'sub', 'xor', 'cmp', 'test', 'mov'].flatMap((mnemonic) =>
-    WIDTHS.flatMap((width) => binaryShapes(width).map((shape) => key(mnemonic, width, shape))),
+    widths.flatMap((width) => binaryShapes(width).map((shape) => key(mnemonic, width, shape))),
   ),
   ...['xchg', 'cmpxchg'].flatMap((mnemonic) =>
-    WIDTHS.flatMap((width) =>
+    widths.flatMap((width) =>
       anywhere(width).map((place) => key(mnemonic, width, [place, `r${width}`])),
     ),
   ),
   ...['inc', 'dec', 'neg', 'not', 'mul', 'imul', 'div', 'idiv'].flatMap((mnemonic) =>
-    WIDTHS.flatMap((width) => anywhere(width).map((place) => key(mnemonic, width, [place]))),
+    widths.flatMap((width) => anywhere(width).map((place) => key(mnemonic, width, [place]))),
   ),
-  ...WIDTHS.slice(1).flatMap((width) => [
-    ...anywhere(width).flatMap((place) => [
-      key('imul', width, [`r${width}`, place]),
-      key('imul', width, [`r${width}`, place, `i${width}`]),
-      ...CONDITIONS.map((condition) => key('cmovcc', width, [`r${width}`, place], condition)),
-      ...['bsf', 'bsr', 'tzcnt', 'lzcnt', 'popcnt'].map((mnemonic) =>
-        key(mnemonic, width, [`r${width}`, place]),
+  ...widths
+    .slice(1)
+    .flatMap((width) => [
+      ...anywhere(width).flatMap((place) => [
+        key('imul', width, [`r${width}`, place]),
+        key('imul', width, [`r${width}`, place, `i${width}`]),
+        ...CONDITIONS.map((condition) => key('cmovcc', width, [`r${width}`, place], condition)),
+        ...['bsf', 'bsr', 'tzcnt', 'lzcnt', 'popcnt'].map((mnemonic) =>
+          key(mnemonic, width, [`r${width}`, place]),
+        ),
+        ...['bt', 'bts', 'btr', 'btc'].flatMap((mnemonic) => [
+          key(mnemonic, width, [place, 'i8']),
+          key(mnemonic, width, [place, `r${width}`]),
+        ]),
+        ...['shld', 'shrd'].flatMap((mnemonic) => [
+          key(mnemonic, width, [place, `r${width}`, 'i8']),
+          key(mnemonic, width, [place, `r${width}`, 'r8']),
+        ]),
+      ]),
+      ...['movzx', 'movsx'].flatMap((mnemonic) =>
+        [8, 16].flatMap((from) =>
+          anywhere(from).map((place) => key(mnemonic, width, [`r${width}`, place])),
+        ),
       ),
-      ...['bt', 'bts', 'btr', 'btc'].flatMap((mnemonic) => [
-        key(mnemonic, width, [place, 'i8']),
-        key(mnemonic, width, [place, `r${width}`]),
-      ]),
-      ...['shld', 'shrd'].flatMap((mnemonic) => [
-        key(mnemonic, width, [place, `r${width}`, 'i8']),
-        key(mnemonic, width, [place, `r${width}`, 'r8']),
-      ]),
+      ...(own === 64
+        ? anywhere(32).map((place) => key('movsxd', width, [`r${width}`, place]))
+        : []),
+      ...['b0', 'x0', 's0'].map((place) => key('lea', width, [`r${width}`, place])),
+      key('bswap', width, [`r${width}`]),
+      ...['cbw', 'cwde', 'cdqe', 'cwd', 'cdq', 'cqo'].map((mnemonic) => key(mnemonic, width, [])),
     ]),
-    ...['movzx', 'movsx'].flatMap((mnemonic) =>
-      [8, 16].flatMap((from) =>
-        anywhere(from).map((place) => key(mnemonic, width, [`r${width}`, place])),
-      ),
-    ),
-    ...anywhere(32).map((place) => key('movsxd', width, [`r${width}`, place])),
-    ...['b0', 'x0', 's0'].map((place) => key('lea', width, [`r${width}`, place])),
-    key('bswap', width, [`r${width}`]),
-    ...['cbw', 'cwde', 'cdqe', 'cwd', 'cdq', 'cqo'].map((mnemonic) => key(mnemonic, width, [])),
-  ]),
   ...['shl', 'shr', 'sar', 'rol', 'ror', 'sal'].flatMap((mnemonic) =>
-    WIDTHS.flatMap((width) =>
+    widths.flatMap((width) =>
       anywhere(width).flatMap((place) => [
         key(mnemonic, width, [place, 'n8']),
         key(mnemonic, width, [place, 'i8']),
@@ -163,20 +175,24 @@ const COLD: readonly string[] = [
   ...CONDITIONS.flatMap((condition) =>
     anywhere(8).map((place) => key('setcc', 8, [place], condition)),
   ),
-  ...anywhere(64).flatMap((place) => [
-    key('push', 64, [place]),
-    key('pop', 64, [place]),
-    key('call', 64, [place]),
-    key('jmp', 64, [place]),
+  ...anywhere(own).flatMap((place) => [
+    key('push', own, [place]),
+    key('pop', own, [place]),
+    key('call', own, [place]),
+    key('jmp', own, [place]),
   ]),
-  ...['i8', 'i32', 'i64'].map((operand) => key('push', 64, [operand])),
-  key('ret', 64, ['i16']),
+  ...['i8', 'i32', 'i64'].map((operand) => key('push', own, [operand])),
+  key('ret', own, ['i16']),
   ...['leave', 'clc', 'stc', 'cmc', 'cld', 'std', 'lahf', 'sahf'].flatMap((mnemonic) =>
-    WIDE.map((width) => key(mnemonic, width, [])),
+    wide.map((width) => key(mnemonic, width, [])),
   ),
-  ...['loop', 'loope', 'loopne', 'jrcxz'].map((mnemonic) => key(mnemonic, 64, ['t'])),
+  ...['loop', 'loope', 'loopne', own === 64 ? 'jrcxz' : 'jecxz'].map((mnemonic) =>
+    key(mnemonic, own, ['t']),
+  ),
   ...['movs', 'stos', 'lods', 'scas', 'cmps'].flatMap((mnemonic) =>
-    ['b', 'w', 'd', 'q'].map((suffix) => `${mnemonic}${suffix}:0::`),
+    (own === 64 ? ['b', 'w', 'd', 'q'] : ['b', 'w', 'd']).map(
+      (suffix) => `${mnemonic}${suffix}:0::`,
+    ),
   ),
 ];
 
@@ -203,7 +219,7 @@ const operandOf = (text: string): Operand => {
   }
 };
 
-const formOf = (text: string): HandlerForm | undefined => {
+const formOf = (text: string, codeWidth: FastWidth): HandlerForm | undefined => {
   const [mnemonic = '', width, condition, list = '', quiet] = text.split(':');
   const definition = definitionOf(mnemonic);
   if (definition === undefined) return undefined;
@@ -218,9 +234,9 @@ const formOf = (text: string): HandlerForm | undefined => {
     memoryKinds: names.map((name) => (MEMORY.includes(name[0] ?? '') ? name[0] : undefined)),
     form: {
       width: (Number(width) || 64) as Width,
-      addressWidth: 64,
-      stackWidth: 64,
-      codeWidth: 64,
+      addressWidth: codeWidth,
+      stackWidth: codeWidth,
+      codeWidth,
       condition: condition === '' ? undefined : Number(condition),
       repeat: undefined,
       lock: false,
@@ -228,15 +244,20 @@ const formOf = (text: string): HandlerForm | undefined => {
   };
 };
 
-const TABLE = [...new Set(HOT)].flatMap((one) =>
-  ONLY_REGISTERS.test(one) ? [one, `${one}${QUIET}`] : [one],
-);
-/** How many of HANDLER_FORMS the branch table dispatches. */
-export const HOT_FORMS = TABLE.length;
-
-export const HANDLER_FORMS: readonly HandlerForm[] = [...new Set([...TABLE, ...COLD])]
-  .map(formOf)
-  .filter((form) => form !== undefined);
+/** All forms of a code size; the first `hot` of them are those of the branch table. */
+export const handlerFormsOf = (
+  codeWidth: FastWidth,
+): { readonly forms: readonly HandlerForm[]; readonly hot: number } => {
+  const wide = wideUpTo(codeWidth);
+  const table = [...new Set(hotKeys(codeWidth, wide))].flatMap((one) =>
+    ONLY_REGISTERS.test(one) ? [one, `${one}${QUIET}`] : [one],
+  );
+  const cold = coldKeys(codeWidth, widthsUpTo(codeWidth), wide);
+  const forms = [...new Set([...table, ...cold])]
+    .map((one) => formOf(one, codeWidth))
+    .filter((form) => form !== undefined);
+  return { forms, hot: table.length };
+};
 
 /** Whether an instruction ends a block: it jumps. */
 export const endsBlock = ({ definition }: Pick<DecodedInstruction, 'definition'>): boolean =>

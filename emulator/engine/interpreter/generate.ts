@@ -1,14 +1,14 @@
 /**
- * Writes the interpreter: a WebAssembly module with a handler for each form. A handler takes a
- * record and gives the next one, or 0 when it leaves. `run` dispatches until a handler leaves;
- * `step` executes one record by a given handler.
+ * Writes the interpreter of a code size: a WebAssembly module with a handler for each form. A
+ * handler takes a record and gives the next one, or 0 when it leaves. `run` dispatches until a
+ * handler leaves; `step` executes one record by a given handler.
  */
 import { LEAVE_REASONS } from '../../cpu/processor.ts';
 import * as state from '../../cpu/state.ts';
 import * as w from '../wasm/expression.ts';
 import { FunctionWriter } from '../wasm/function-writer.ts';
 import { ModuleWriter } from '../wasm/module-writer.ts';
-import { HANDLER_FORMS, type HandlerForm, HOT_FORMS } from './forms.ts';
+import { type FastWidth, type HandlerForm, handlerFormsOf } from './forms.ts';
 import { OPERATION_FORMS } from './operation-forms.ts';
 import { type Control, Projection, Unsupported } from './projection.ts';
 import { HEADER, HEADER_BYTES, RECORD, RECORD_BYTES } from './record.ts';
@@ -30,6 +30,7 @@ const RECORD_PARAMETER = w.local('i32', 0);
 const BRANCH_TABLE_FORMS = 180;
 
 interface Shared {
+  readonly codeWidth: FastWidth;
   readonly slow: number;
   readonly leave: number;
   readonly find: number;
@@ -68,11 +69,18 @@ const controlOf = (
     f.if(w.isZero(block), () => exits.leave());
   };
   const page = w.load('i64', 64, ZERO, state.RIP_PAGE);
+  const wrapped = (target: w.Expression) =>
+    shared.codeWidth === 64 ? target : w.and(target, w.i64(0xffff_ffff));
   const targets = {
-    taken: w.add(page, w.load('i64', 64, record, RECORD.immediate)),
-    notTaken: w.add(
-      page,
-      w.add(w.load('i64', 16, record, RECORD.pageOffset), w.load('i64', 8, record, RECORD.length)),
+    taken: wrapped(w.add(page, w.load('i64', 64, record, RECORD.immediate))),
+    notTaken: wrapped(
+      w.add(
+        page,
+        w.add(
+          w.load('i64', 16, record, RECORD.pageOffset),
+          w.load('i64', 8, record, RECORD.length),
+        ),
+      ),
     ),
   };
   const leaveFor = (reason: number): void => {
@@ -153,13 +161,14 @@ const functionOf = ({ emit }: Handler, shared: Shared): FunctionWriter | undefin
   return f;
 };
 
-export const generateInterpreter = (): Interpreter => {
+export const generateInterpreter = (codeWidth: FastWidth): Interpreter => {
   const module = new ModuleWriter();
   const handlerType = module.type(['i32'], ['i32']);
   const slow = module.import('slow', module.type(['i32', 'i32', 'i32'], ['i32']));
-  const shared: Shared = { slow, ...writeShared(module) };
-  const all = HANDLER_FORMS.map((form) => ({ key: form.key, emit: emitForm(form) }));
-  const hot = Math.min(HOT_FORMS, BRANCH_TABLE_FORMS);
+  const shared: Shared = { codeWidth, slow, ...writeShared(module) };
+  const formsOfWidth = handlerFormsOf(codeWidth);
+  const all = formsOfWidth.forms.map((form) => ({ key: form.key, emit: emitForm(form) }));
+  const hot = Math.min(formsOfWidth.hot, BRANCH_TABLE_FORMS);
   const handlers: Handler[] = [];
   const functions: number[] = [];
   for (const handler of [...all.slice(0, hot), ...PSEUDO, ...all.slice(hot)]) {
@@ -180,7 +189,7 @@ export const generateInterpreter = (): Interpreter => {
 };
 
 /** Functions that handlers call when they leave or look for a block. */
-const writeShared = (module: ModuleWriter): Omit<Shared, 'slow'> => {
+const writeShared = (module: ModuleWriter): Omit<Shared, 'slow' | 'codeWidth'> => {
   const reason = (f: FunctionWriter, value: number) =>
     f.store(32, ZERO, state.LEAVE_REASON, w.i32(value));
 

@@ -8,10 +8,8 @@ import * as state from '../../cpu/state.ts';
 import { deliverUsually, returnUsually } from '../../cpu/usual-interrupts.ts';
 import { PAGE_HAS_CODE_TABLE, PAGE_HAS_TABLE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import type { OperationPlan } from '../operation-plan.ts';
-import { IMPORTS } from '../wasm/module-writer.ts';
 import { createBlocks } from './blocks.ts';
-import { QUIET } from './forms.ts';
-import { generateInterpreter, type Interpreter } from './generate.ts';
+import { createHandlers, type Handlers } from './handlers.ts';
 import { HEADER, HEADER_BYTES, RECORD } from './record.ts';
 import { repeatedOf, repeatInPages } from './repeat.ts';
 import { createTranslations } from './translations.ts';
@@ -34,9 +32,10 @@ export type Left = (typeof LEFT)[keyof typeof LEFT];
 
 export interface FastEngine {
   /**
-   * Runs at most `limit` instructions and deliveries of page faults, and gives the number of
-   * instructions. If there are fewer, the instruction at RIP needs the precise engine, or a
-   * breakpoint is there. Only if `isFree` are page faults delivered, and what changes RFLAGS.IF done.
+   * Runs, in 64-bit mode or of 32-bit code with flat segments, at most `limit` instructions and
+   * deliveries of page faults, and gives the number of instructions. If there are fewer, the instruction
+   * at RIP needs the precise engine, or a breakpoint is there. Only if `isFree` are page faults
+   * delivered, and what changes RFLAGS.IF done.
    */
   run(limit: number, isFree: boolean): number;
   /** Page faults that the last run delivered. */
@@ -76,17 +75,6 @@ const RF = 0x1_0000;
 const TF = 0x100;
 const PF = 14;
 
-/** The module is the same for every machine; it is made once. */
-const made: { interpreter: Interpreter; module: WebAssembly.Module }[] = [];
-const interpreterModule = (): { interpreter: Interpreter; module: WebAssembly.Module } => {
-  const known = made[0];
-  if (known !== undefined) return known;
-  const interpreter = generateInterpreter();
-  const fresh = { interpreter, module: new WebAssembly.Module(interpreter.bytes) };
-  made.push(fresh);
-  return fresh;
-};
-
 const RIP_LOW = state.RIP >>> 2;
 const PAGE_LOW = state.RIP_PAGE >>> 2;
 
@@ -96,20 +84,9 @@ const isUsual = (high: number): boolean => high < 0x7fff && high > -0x7fff;
 export const createInterpreter = (cpu: Cpu): FastEngine => {
   const { memory } = cpu;
   const { words, quads, bytes, view } = memory;
-  const { interpreter, module } = interpreterModule();
-  const blocks = createBlocks(cpu, interpreter.handlers, () => translations.forgetData());
+  const blocks = createBlocks(cpu, () => translations.forgetData());
   const translations = createTranslations(cpu, blocks.hasCode);
-  const instance = new WebAssembly.Instance(module, {
-    [IMPORTS]: { memory: memory.memory, slow: translations.fill },
-  });
-  const execute = instance.exports.run as (record: number) => number;
-  const executeOne = instance.exports.step as (record: number, handler: number) => number;
-  /** For each handler that leaves the flags alone, the one that does not. */
-  const loud: number[] = [];
-  for (const [key, handler] of interpreter.handlers) {
-    const own = key.endsWith(QUIET) ? key.slice(0, -QUIET.length) : key;
-    loud[handler] = interpreter.handlers.get(own) ?? handler;
-  }
+  const handlersOf = createHandlers(memory, translations.fill);
   let left: Left = LEFT.nowhere;
   let plan: OperationPlan | undefined;
   let deliveries = 0;
@@ -118,7 +95,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   let cuts: ReadonlySet<number> = new Set();
 
   /** The block at RIP, which may then be found by generated code; 0 if there is none. */
-  const enter = (link: number): number => {
+  const enter = (link: number, handlers: Handlers): number => {
     const low = words[RIP_LOW] ?? 0;
     const high = words[RIP_LOW + 1] ?? 0;
     if (!isUsual(high)) return 0;
@@ -135,7 +112,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     if (page === 0) return 0;
     const isInPage = words[PAGE_LOW] === low - offset && words[PAGE_LOW + 1] === high;
     const { generation } = blocks;
-    const block = blocks.at(page, offset);
+    const block = blocks.at(page, offset, handlers);
     words[PAGE_LOW] = low - offset;
     words[PAGE_LOW + 1] = high;
     if (cuts.has(offset)) return block;
@@ -152,11 +129,11 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   };
 
   /** Runs some instructions of a block, fewer than it has; the number of those that were. */
-  const runPart = (block: number, count: number): number => {
+  const runPart = (block: number, count: number, handlers: Handlers): number => {
     let record = block + HEADER_BYTES;
     for (let done = 0; done < count; done += 1) {
       const handler = view.getUint16(record + RECORD.handler, true);
-      const next = executeOne(record, loud[handler] ?? handler);
+      const next = handlers.executeOne(record, handlers.loud[handler] ?? handler);
       if (next === 0) {
         leaveAt(record);
         return done;
@@ -196,18 +173,20 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     breakpoints.size > 0 && breakpoints.has(quads[state.RIP >>> 3] as bigint);
 
   const run = (limit: number, isFree: boolean): number => {
+    const handlers = handlersOf(word(cpu, state.CODE_WIDTH) === 64 ? 64 : 32);
+    const { execute } = handlers;
     let rest = limit;
     let link = 0;
     left = LEFT.nowhere;
     deliveries = 0;
     while (rest > 0) {
-      const block = enter(link);
+      const block = enter(link, handlers);
       link = 0;
       if (block === 0) return limit - rest - deliveries;
       if (rest < limit && isAtBreakpoint()) return limit - rest - deliveries;
       const count = words[(block + HEADER.instructions) >>> 2] ?? 0;
       if (count > rest) {
-        rest -= runPart(block, rest);
+        rest -= runPart(block, rest, handlers);
         return limit - rest - deliveries;
       }
       const slice = Math.min(rest, INSTRUCTIONS_AT_ONCE);
@@ -254,7 +233,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     const page = isUsual(high) ? translations.codePage(low, high) : 0;
     const offset = low & 0xfff;
     if (page === 0 || offset > LAST_REPEAT) return false;
-    const repeated = repeatedOf(bytes, page + offset);
+    const repeated = repeatedOf(bytes, page + offset, word(cpu, state.CODE_WIDTH));
     return repeated !== undefined && repeatInPages(cpu, repeated, translations.fillWhole);
   };
 

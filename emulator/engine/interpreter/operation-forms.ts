@@ -75,7 +75,7 @@ export const operationFormOf = (
       return { form: plan.args()[0] === QUADWORD ? interruptReturn : other };
     case 'readControlRegister': {
       const [number, register = 0n] = plan.args();
-      return number === CR2
+      return number === CR2 && plan.instruction.form.codeWidth === 64
         ? { form: readFaultAddress, register: Number(register) }
         : { form: other };
     }

@@ -57,6 +57,9 @@ export interface Control {
 const CF_BIT = 63;
 const DIRECTION_BIT = 10;
 const ZERO_ADDRESS = w.i32(0);
+/** Of access rights: unusable, code, expand-down, writable. SDM Vol. 3C 24.4.1, Table 24-2. */
+const SEGMENT_KIND = 0x1_000e;
+const SEGMENT_WRITABLE = 2;
 
 const typeOf = (width: ValueWidth): w.ValueType => (width === 64 ? 'i64' : 'i32');
 const maskOf = (width: ValueWidth): number => (width === 1 ? 1 : width === 8 ? 0xff : 0xffff);
@@ -263,7 +266,7 @@ export class Projection implements Semantics<Value> {
         const size = width ?? (operand.width === 0 ? 64 : operand.width);
         const [first] = this.#handler.operands;
         const updates = this.#handler.definition.access === 'readWrite' && operand === first;
-        return this.#load(this.#linearOf(operand), operand, size, updates);
+        return this.#load(this.#linearOf(operand, size), operand, size, updates);
       }
       case 'immediate': {
         const size = width ?? operand.width;
@@ -285,8 +288,12 @@ export class Projection implements Semantics<Value> {
 
   write(operand: Operand, value: Value): void {
     if (operand.kind === 'register') this.#writeSlot(this.#slotOf(operand), 0, value);
-    else if (operand.kind === 'memory') this.#store(this.#linearOf(operand), operand, value);
+    else if (operand.kind === 'memory') this.#storeOperand(operand, value);
     else throw new Unsupported(`a write to an operand of kind ${operand.kind}`);
+  }
+  #storeOperand(operand: MemoryOperand, value: Value): void {
+    if (value.width === 1) throw new Unsupported('a condition written to memory');
+    this.#store(this.#linearOf(operand, value.width), operand, value);
   }
   #writeSlot(address: w.Expression, offset: number, value: Value): void {
     this.#writesRegisters = true;
@@ -304,20 +311,38 @@ export class Projection implements Semantics<Value> {
     if (known !== undefined) return known;
     this.#mayReadRegisters();
     const kind = this.#handler.memoryKinds[this.#handler.operands.indexOf(operand)];
-    const slot = (at: number) => w.load('i64', 64, w.load('i32', 16, this.#record, at));
+    const width = this.form.codeWidth === 64 ? 64 : 32;
+    const type = typeOf(width);
+    const slot = (at: number) => w.load(type, width, w.load('i32', 16, this.#record, at));
     const base = slot(RECORD.base);
-    const scale = w.load('i64', 8, this.#record, RECORD.scale);
+    const scale = w.load(type, 8, this.#record, RECORD.scale);
     const sum = kind === 'b' ? base : w.add(base, w.shiftLeft(slot(RECORD.index), scale));
-    const displacement = w.extendSigned(w.load('i32', 32, this.#record, RECORD.displacement));
-    const address = this.#bound(w.add(sum, displacement), 64);
+    const displacement = w.load('i32', 32, this.#record, RECORD.displacement);
+    const code =
+      width === 64
+        ? w.add(sum, w.extendSigned(displacement))
+        : w.extendUnsigned(w.add(sum, displacement));
+    const address = this.#bound(code, 64);
     this.#addresses.set(operand, address);
     return address;
   }
-  #linearOf(operand: MemoryOperand): w.Expression {
+  #linearOf(operand: MemoryOperand, width: Width): w.Expression {
     const { code } = this.addressOf(operand);
     if (this.#handler.memoryKinds[this.#handler.operands.indexOf(operand)] !== 's') return code;
-    const segment = w.load('i32', 16, this.#record, RECORD.segment);
-    return this.#f.bind(w.add(code, w.load('i64', 64, segment)));
+    const segment = this.#f.bind(w.load('i32', 16, this.#record, RECORD.segment));
+    const linear = this.#f.bind(w.add(code, w.load('i64', 64, segment)));
+    if (this.form.codeWidth === 64) return linear;
+    this.#checkSegment(segment, code, width);
+    return w.and(linear, w.i64(0xffff_ffff));
+  }
+  /** Leaves if the segment is none of writable data that holds the access; of others it may be, too. */
+  #checkSegment(base: w.Expression, offset: w.Expression, width: Width): void {
+    const field = (slot: number) => slot - state.segmentBase(0);
+    const access = w.load('i32', 32, base, field(state.segmentAccess(0)));
+    const limit = w.load('i64', 32, base, field(state.segmentLimit(0)));
+    const isOther = w.differs(w.and(access, w.i32(SEGMENT_KIND)), w.i32(SEGMENT_WRITABLE));
+    const isBeyond = w.lessUnsigned(limit, w.add(offset, w.i64(width / 8 - 1)));
+    this.#f.if(w.or(isOther, isBeyond), () => this.#control.leave());
   }
 
   register(register: number, width: Width): Value {
@@ -491,7 +516,8 @@ export class Projection implements Semantics<Value> {
       w.load('i64', 16, this.#record, RECORD.pageOffset),
       w.load('i64', 8, this.#record, RECORD.length),
     );
-    return this.#bound(w.add(page, offset), 64);
+    const next = w.add(page, offset);
+    return this.#bound(this.form.codeWidth === 64 ? next : w.and(next, w.i64(0xffff_ffff)), 64);
   }
   jump(target: Operand | Value): void {
     if ('kind' in target) {
@@ -499,9 +525,11 @@ export class Projection implements Semantics<Value> {
       return;
     }
     const { code } = this.bind(target);
+    this.#finish = () => this.#control.jump(code);
+    // Of 32-bit code, the value is one of 32 bits.
+    if (this.form.codeWidth !== 64) return;
     const canonical = w.shiftRightSigned(w.shiftLeft(code, w.i64(16)), w.i64(16));
     this.#f.if(w.differs(canonical, code), () => this.#control.leave());
-    this.#finish = () => this.#control.jump(code);
   }
   branch(condition: Value, _target: Operand): void {
     const { code } = this.bind(condition);

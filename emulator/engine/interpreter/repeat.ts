@@ -20,18 +20,26 @@ type Probe = (low: number, high: number, access: number) => number;
 export interface Repeated {
   readonly stores: boolean;
   readonly elementBytes: number;
-  readonly lengthBytes: number;
+  readonly addressWidth: 32 | 64;
 }
 
-/** The repeated string instruction that these bytes are, in 64-bit mode; undefined if none. */
-export const repeatedOf = (bytes: Uint8Array, at: number): Repeated | undefined => {
+/**
+ * The repeated string instruction that these bytes are, in 64-bit mode or of 32-bit code with flat
+ * segments; undefined if none.
+ */
+export const repeatedOf = (
+  bytes: Uint8Array,
+  at: number,
+  codeWidth: number,
+): Repeated | undefined => {
   if (bytes[at] !== 0xf3) return undefined;
   const rex = bytes[at + 1] ?? 0;
-  const isWide = rex === 0x48;
+  const isWide = rex === 0x48 && codeWidth === 64;
   const opcode = bytes[at + (isWide ? 2 : 1)] ?? 0;
   if ((opcode & 0xfe) !== 0xa4 && (opcode & 0xfe) !== 0xaa) return undefined;
   const elementBytes = (opcode & 1) === 0 ? 1 : isWide ? 8 : 4;
-  return { stores: opcode >= 0xaa, elementBytes, lengthBytes: isWide ? 3 : 2 };
+  const addressWidth = codeWidth === 64 ? 64 : 32;
+  return { stores: opcode >= 0xaa, elementBytes, addressWidth };
 };
 
 const low = (value: bigint): number => Number(BigInt.asIntN(32, value));
@@ -41,13 +49,14 @@ const roomAt = (address: bigint): number => PAGE - (Number(address) & (PAGE - 1)
 /** Does elements of it while more than one is left; whether it has done any. */
 export const repeatInPages = (
   cpu: Cpu,
-  { stores, elementBytes }: Repeated,
+  { stores, elementBytes, addressWidth }: Repeated,
   probe: Probe,
 ): boolean => {
   if ((word(cpu, state.RFLAGS_REST) & DIRECTION) !== 0) return false;
-  const register = (number: number) => quad(cpu, state.registerSlot(number));
+  const register = (number: number) =>
+    BigInt.asUintN(addressWidth, quad(cpu, state.registerSlot(number)));
   const set = (number: number, value: bigint) =>
-    setQuad(cpu, state.registerSlot(number), BigInt.asUintN(64, value));
+    setQuad(cpu, state.registerSlot(number), BigInt.asUintN(addressWidth, value));
   let any = false;
   for (;;) {
     const count = register(RCX);

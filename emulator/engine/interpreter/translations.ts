@@ -60,7 +60,8 @@ export const ACCESS_FAULTS = 0x200;
 const CONTEXT_USER = 0x400;
 const CONTEXT_ALIGNMENT = 0x800;
 const LAST_DATA_GENERATION = 0x3ff;
-const LAST_CODE_GENERATION = 0x7fff;
+const LAST_CODE_GENERATION = 0x3fff;
+const CODE_32 = 0x4000;
 const CODE_USER = 0x8000;
 const RFLAGS_AC = 1 << 18;
 const SECOND_LEVEL = 1 << 16;
@@ -115,7 +116,8 @@ export const createTranslations = (
   const setContexts = (): void => {
     const user = cplOf(cpu) === 3;
     words[state.TLB_CONTEXT >>> 2] = contextOf(user);
-    words[(state.CODE_CONTEXT >>> 2) + 1] = (codeGeneration | (user ? CODE_USER : 0)) << 16;
+    const mode = (user ? CODE_USER : 0) | (word(cpu, state.CODE_WIDTH) === 64 ? 0 : CODE_32);
+    words[(state.CODE_CONTEXT >>> 2) + 1] = (codeGeneration | mode) << 16;
     words[state.CODE_CONTEXT >>> 2] = 0;
     words[(state.TLB_CONTEXT >>> 2) + 1] = 0;
   };
