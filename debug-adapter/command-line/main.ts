@@ -85,6 +85,7 @@ program
   .option('--no-hap', 'shadow page tables in place of EPT')
   .option('--cmdline <text>', 'command line of the guest')
   .addOption(domainType())
+  .option('--vcpus <n>', "the domain's vCPUs; default 1", positive)
   .addOption(
     new Option('--engine <engine>', 'what executes the guest').choices([
       'interpreter',

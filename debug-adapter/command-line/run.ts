@@ -30,6 +30,7 @@ export interface RunOptions {
   readonly memory?: number;
   readonly hap?: boolean;
   readonly cmdline?: string;
+  readonly vcpus?: number;
   readonly type?: DomainType;
   readonly engine?: EngineName;
   /** Prints what each domain has cost in simulated cycles. */

@@ -50,12 +50,12 @@ const guestText = (log) => {
 
 const isOver = (log) => /^\(XEN\) (?:Hardware Dom0|Domain 0) /m.test(log);
 
-const bootOnXen = async (xen, program, isPv) => {
+const bootOnXen = async (xen, program, isPv, vcpus) => {
   const options = isPv ? XEN_OPTIONS : `${XEN_OPTIONS} ${PVH_OPTIONS}`;
   const qemu = spawn(
     'qemu-system-x86_64',
     [
-      ...['-M', 'q35', '-m', '512', '-cpu', 'qemu64,+svm,+npt,-rdtscp,+x2apic'],
+      ...['-M', 'q35', '-smp', `${vcpus}`, '-m', '512', '-cpu', 'qemu64,+svm,+npt,-rdtscp,+x2apic'],
       ...['-kernel', xen, '-append', options, '-initrd', program],
       ...['-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot'],
     ],
@@ -77,10 +77,10 @@ const bootOnXen = async (xen, program, isPv) => {
   return guestText(log);
 };
 
-const runHere = (program) => {
+const runHere = (program, vcpus) => {
   const { stdout, status, stderr } = spawnSync(
     process.execPath,
-    [join(root, 'dist/hyperstep.mjs'), 'run', program],
+    [join(root, 'dist/hyperstep.mjs'), 'run', program, '--vcpus', `${vcpus}`],
     { encoding: 'utf8' },
   );
   if (status !== 0) throw new Error(`hyperstep run ended with ${status}: ${stderr}`);
@@ -137,16 +137,22 @@ const main = async (names) => {
   for (const { name, source, onXen, here } of chosen) {
     const text = readFileSync(source, 'utf8');
     const isPv = /^%include "pv-boot.inc"/m.test(text);
+    const isDomU = /^; Only as a domU/m.test(text);
+    const vcpus = /^; Needs two vCPUs/m.test(text) ? 2 : 1;
     const object = join(work, `${name}.o`);
     const program = join(work, name);
     try {
       const includes = `${join(root, 'samples/include')}/`;
       must('nasm', ['-f', 'elf64', '-I', includes, '-o', object, source]);
       must('ld', ['-n', '-Ttext=0x100000', '--no-warn-rwx-segments', '-o', program, object]);
-      report(`${name}, built by nasm and ld, here`, difference(here, runHere(program)));
+      report(`${name}, built by nasm and ld, here`, difference(here, runHere(program, vcpus)));
       if (!/^; Judge: Bochs\./m.test(text)) {
         if (isDomU) console.log(`skipped ${name} on ${image}: a dom0 has no xenstore`);
-        else report(`${name} on ${image}`, difference(onXen, await bootOnXen(xen, program, isPv)));
+        else
+          report(
+            `${name} on ${image}`,
+            difference(onXen, await bootOnXen(xen, program, isPv, vcpus)),
+          );
         continue;
       }
       const lacking = whatBochsLacks();
