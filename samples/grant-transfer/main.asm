@@ -1,48 +1,56 @@
 ; grant-transfer - the giver: a page of this domain becomes one of domain 2.
 ;
 ; Domain 2 (taker.asm) has said in its grant table that it accepts a page of domain 1, and where. The
-; transfer takes the page out of the giver's P2M and puts its machine frame into the taker's: nothing is
-; copied. Run grant-transfer.hyperstep.json, which has both; alone, the giver finds nobody. It asks
-; xenstore first: a page that the other side does not take is lost all the same.
+; transfer takes the machine frame from the giver and puts it into the taker's P2M: nothing is copied.
+; Run grant-transfer.hyperstep.json, which has both; alone, the giver finds nobody.
 ;
-; Only as a domU: the real Xen gives a dom0 no page for xenstore.
+; The giver is a PV domain: Xen lets no other give pages away. It knows its pages by their machine
+; frames, and has to unmap one before it can go. A page that the other side does not take is lost all
+; the same: that is why the giver waits for the taker's event channel.
 
-%include "boot.inc"
+%include "pv-boot.inc"
 %include "console.inc"
 %include "grants.inc"
-%include "xenstore.inc"
 
 %define PATIENCE        200
 
 main:
-        mov     edi, GIFT_FRAME << 12
+        mov     edi, gift
         mov     esi, message
         mov     ecx, message_length
         rep     movsb
         print   "The page has a text in it.", 10
 
-        call    xenstore_open
         mov     ebx, PATIENCE
 .try:
-        xenstore XS_READ, 0, "/local/domain/2/data/accepts", 0
-        cmp     ecx, XS_READ
-        je      .ready
+        hypercall __HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, channel
+        test    rax, rax
+        jz      .ready
         hypercall __HYPERVISOR_sched_op, SCHEDOP_yield
         dec     ebx
         jnz     .try
         print   "Nobody takes it.", 10
         ret
 .ready:
+        ; From the number of the page to its machine frame.
+        mov     rax, [start_info]
+        mov     rax, [rax + start_info_pv.mfn_list]
+        mov     ecx, gift
+        shr     ecx, 12
+        mov     rbx, [rax + 8 * rcx]
+        mov     [transfer + gnttab_transfer.mfn], rbx
+        hypercall __HYPERVISOR_update_va_mapping, gift, 0, UVMF_INVLPG
         hypercall __HYPERVISOR_grant_table_op, GNTTABOP_transfer, transfer, 1
         cmp     word [transfer + gnttab_transfer.status], GNTST_okay
         je      .gone
         print   "The transfer is refused.", 10
         ret
 .gone:
-        print   "It is another domain's now. Reading where it was gives "
-        mov     edi, GIFT_FRAME << 12
-        mov     eax, [rdi]
-        print_hex rax
+        print   "It is another domain's now. Mapping it again gives "
+        shl     rbx, 12
+        or      rbx, 3                          ; present, writable
+        hypercall __HYPERVISOR_update_va_mapping, gift, rbx, UVMF_INVLPG
+        print_decimal rax
         print   ".", 10
         ret
 
@@ -53,10 +61,21 @@ message_length equ $ - message
 
 section .data
 align 8
+channel:
+istruc evtchn_bind_interdomain
+        at evtchn_bind_interdomain.remote_dom,  dw TAKER
+        at evtchn_bind_interdomain.remote_port, dd TAKER_PORT
+        at evtchn_bind_interdomain.local_port,  dd 0
+iend
 transfer:
 istruc gnttab_transfer
-        at gnttab_transfer.mfn,    dq GIFT_FRAME
+        at gnttab_transfer.mfn,    dq 0
         at gnttab_transfer.domid,  dw TAKER
         at gnttab_transfer.ref,    dd GIFT_REFERENCE
         at gnttab_transfer.status, dw 0
 iend
+
+section .bss
+alignb 4096
+gift:
+        resb    PAGE_SIZE

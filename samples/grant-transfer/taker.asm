@@ -3,7 +3,6 @@
 %include "boot.inc"
 %include "console.inc"
 %include "grants.inc"
-%include "xenstore.inc"
 
 %define TABLE_FRAME     0x400                   ; where the grant table is to be seen, at 4 MiB
 %define ENTRY           (TABLE_FRAME << 12) + GIFT_REFERENCE * grant_entry_v1_size
@@ -21,9 +20,8 @@ main:
         mov     word [rdi + grant_entry_v1.domid], GIVER
         mov     word [rdi + grant_entry_v1.flags], GTF_accept_transfer
 
-        call    xenstore_open                   ; say so: domain 1 may read it
-        xenstore XS_WRITE, 0, "data/accepts", 0, "a page"
-        xenstore XS_SET_PERMS, 0, "data/accepts", 0, "n2", 0, "r1", 0
+        ; Say so: domain 1 waits for a port that it may bind.
+        hypercall __HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, channel
 
         mov     ebx, PATIENCE
 .wait:
@@ -47,6 +45,12 @@ main:
 
 section .data
 align 8
+channel:
+istruc evtchn_alloc_unbound
+        at evtchn_alloc_unbound.dom,        dw DOMID_SELF
+        at evtchn_alloc_unbound.remote_dom, dw GIVER
+        at evtchn_alloc_unbound.port,       dd 0
+iend
 mapping:
 istruc xen_add_to_physmap
         at xen_add_to_physmap.domid, dw DOMID_SELF

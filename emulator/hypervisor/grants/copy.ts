@@ -55,7 +55,6 @@ export const copyGrant = (
   caller: XenDomain,
   { source, destination, lengthBytes, flags }: CopyRequest,
 ): GrantStatus => {
-  if (lengthBytes === 0) return 'okay';
   const from = domainOf(hypervisor, caller, source, (flags & SOURCE_IS_GRANT) !== 0);
   if (typeof from === 'string') return from;
   const to = domainOf(hypervisor, caller, destination, (flags & DESTINATION_IS_GRANT) !== 0);

@@ -1,14 +1,14 @@
 /**
  * How granted and transferred pages come into a domain whose P2M the hypervisor keeps, and leave it.
  */
-import type { Gfn } from '../../memory/addresses.ts';
+import type { Gfn, Mfn } from '../../memory/addresses.ts';
 import type { XenDomain } from '../domain.ts';
-import { OWNER_HYPERVISOR } from '../frames.ts';
-import type { Hypervisor } from '../hypervisor.ts';
-import { isRam, unitsOf } from '../memory/units.ts';
+import { NO_GFN } from '../frames.ts';
+import { endDomain, type Hypervisor } from '../hypervisor.ts';
 import { EPT_READ, EPT_WRITE, MAXIMUM_GFN } from '../p2m.ts';
-import { changeP2m } from '../p2m-changes.ts';
+import { changeP2m, vcpuFor } from '../p2m-changes.ts';
 import { GNTMAP, type Installer } from './map.ts';
+import type { GrantStatus } from './status.ts';
 import type { PageMover } from './transfer.ts';
 
 /**
@@ -24,6 +24,8 @@ export const p2mInstaller = (
   return {
     install(mfn, flags) {
       if ((flags & ~GNTMAP.readOnly) !== GNTMAP.host || gfn >= MAXIMUM_GFN) return 'general_error';
+      if (user.p2m.lookup(gfn).type === 'grant') return crash(hypervisor, user, gfn);
+      if (!leave(hypervisor, user, mfn)) return 'general_error';
       const access = (flags & GNTMAP.readOnly) === 0 ? EPT_READ | EPT_WRITE : EPT_READ;
       const isDone = changeP2m(hypervisor, user, gfn, 'grant', mfn, access);
       return isDone ? 'okay' : 'general_error';
@@ -36,21 +38,25 @@ export const p2mInstaller = (
   };
 };
 
+/** A page of the domain's own has one place: it leaves the one where it was. */
+const leave = (hypervisor: Hypervisor, user: XenDomain, mfn: Mfn): boolean => {
+  const { owners, gfns } = hypervisor.frames;
+  const gfn = (gfns[mfn] ?? NO_GFN) as Gfn;
+  if (owners[mfn] !== user.id || gfn === NO_GFN || user.p2m.lookup(gfn).mfn !== mfn) return true;
+  return changeP2m(hypervisor, user, gfn, 'hole', undefined);
+};
+
+/** A mapping in the place of another one would leave that uncounted. */
+const crash = (hypervisor: Hypervisor, user: XenDomain, gfn: Gfn): GrantStatus => {
+  const vcpu = vcpuFor(hypervisor, user);
+  const words = `Domain ${user.id} maps a grant at gfn 0x${gfn.toString(16)}, where another is mapped.`;
+  if (vcpu !== undefined) endDomain(hypervisor, vcpu, 'crash', words);
+  return 'general_error';
+};
+
+/** A domain whose P2M the hypervisor keeps gets pages, and cannot give any away. */
 export const p2mMover = (hypervisor: Hypervisor): PageMover => ({
-  take(domain, gfn) {
-    if (isRam(domain.p2m.lookup(gfn as Gfn).type)) {
-      unitsOf(hypervisor).prepare(domain, gfn as Gfn, 'write');
-    }
-    const { type, mfn } = domain.p2m.lookup(gfn as Gfn);
-    if (mfn === undefined || type === 'grant' || type === 'shared') return 'bad_page';
-    // A page of the hypervisor's, or one that others use, cannot be taken.
-    if (hypervisor.frames.owners[mfn] !== domain.id) return 'bad_page';
-    if (hypervisor.frames.isHeld(mfn)) return 'general_error';
-    if (!changeP2m(hypervisor, domain, gfn as Gfn, 'hole', undefined)) return 'general_error';
-    hypervisor.frames.give(mfn, OWNER_HYPERVISOR);
-    domain.pages -= 1;
-    return mfn;
-  },
+  take: () => 'general_error',
   give(domain, gfn, mfn) {
     hypervisor.frames.give(mfn, domain.id);
     domain.pages += 1;

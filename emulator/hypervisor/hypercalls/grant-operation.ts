@@ -20,6 +20,7 @@ interface GrantOperation<L extends Layout> {
   readonly name: string;
   readonly command: number;
   readonly title: string;
+  readonly only?: 'pv' | 'hvm';
   readonly argument: L;
   perform(context: HypercallContext, fields: Fields<L>): GrantStatus;
 }

@@ -2,7 +2,10 @@ import { expect, test } from 'vitest';
 import { type Gfn, type Mfn, maddrOf } from '../../memory/addresses.ts';
 import { hostAddressOf } from '../../memory/machine-memory.ts';
 import type { XenDomain } from '../domain.ts';
+import { OWNER_HYPERVISOR } from '../frames.ts';
 import { GTF, readEntry, readStatus, writeEntry } from '../grants/grant-table.ts';
+import { p2mMover } from '../grants/p2m-access.ts';
+import { transferGrant } from '../grants/transfer.ts';
 import type { Hypervisor } from '../hypervisor.ts';
 import { ARGUMENT, buildHypervisor, call, field } from '../test-hypervisor.ts';
 
@@ -84,19 +87,6 @@ const copy = (
     [14, 2, destination[2]],
     [16, 2, length],
     [18, 2, flags],
-  ]);
-
-const transfer = (
-  hypervisor: Hypervisor,
-  giver: XenDomain,
-  gfn: number,
-  to: number,
-  reference: number,
-): number =>
-  operate(hypervisor, giver, 4, 12, [
-    [0, 4, gfn],
-    [4, 2, to],
-    [8, 4, reference],
   ]);
 
 const mfnOf = (domain: XenDomain, gfn: number): Mfn => {
@@ -226,7 +216,8 @@ test('pages are copied by grants on either side', () => {
 });
 
 test.each([
-  ['nothing', { length: 0, source: [99, 99, 0] }, 0],
+  ['nothing', { length: 0 }, 0],
+  ['nothing from no domain', { length: 0, source: [9, 99, 0] }, -2],
   ['beyond the page', { source: [9, 1, 4000], length: 100 }, -10],
   ['another domain without a grant', { source: [0x300, 1, 0], flags: 0 }, -8],
   ['from an unknown domain', { source: [9, 77, 0] }, -2],
@@ -249,53 +240,76 @@ test.each([
   expect(flagsAt(hypervisor, first, 9)).toBe(GTF.permitAccess);
 });
 
-test('a page is transferred: both P2Ms and the owner change, its contents stay', () => {
+test('a domain whose P2M the hypervisor keeps may not give pages away, nor move mappings', () => {
+  const { hypervisor, first } = build();
+
+  for (const command of [4, 7, 9, 3, 12]) {
+    expect(call(hypervisor, first, GRANT_TABLE_OP, [command, ARGUMENT, 1])).toBe(-38);
+  }
+});
+
+/** Gives a frame with a text in it to a domain. */
+const give = (hypervisor: Hypervisor, to: XenDomain, from: XenDomain, reference: number) => {
+  const mfn = hypervisor.frames.allocate(OWNER_HYPERVISOR);
+  if (mfn === undefined) throw new Error('There is no frame.');
+  bytesAt(hypervisor, mfn).fill(7);
+  const mover = { ...p2mMover(hypervisor), take: () => mfn };
+  const request = { gfn: 0, domain: to.id, reference };
+  return { mfn, status: transferGrant(hypervisor, from, request, mover) };
+};
+
+test('a page that comes by transfer enters the P2M where it was offered', () => {
   const { hypervisor, first, second } = build();
   second.maximumPages += 1;
   grant(hypervisor, second, 9, GTF.acceptTransfer, 1, 0x9000);
-  const mfn = mfnOf(first, 0x300);
-  bytesAt(hypervisor, mfn).fill(7);
-  const { pages } = first;
+  const { pages } = second;
+  const { mfn, status } = give(hypervisor, second, first, 9);
 
-  expect(transfer(hypervisor, first, 0x300, 2, 9)).toBe(0);
-  expect(first.p2m.lookup(0x300 as Gfn)).toMatchObject({ type: 'hole' });
+  expect(status).toBe('okay');
   expect(second.p2m.lookup(0x9000 as Gfn)).toMatchObject({ type: 'ram', mfn });
   expect(hypervisor.frames.owners[mfn]).toBe(2);
   expect(hypervisor.frames.gfns[mfn]).toBe(0x9000);
-  expect(first.pages).toBe(pages - 1);
+  expect(second.pages).toBe(pages + 1);
   expect(bytesAt(hypervisor, mfn)[4095]).toBe(7);
   expect(flagsAt(hypervisor, second, 9)).toBe(
     GTF.acceptTransfer | GTF.transferCommitted | GTF.transferCompleted,
   );
-  expect(transfer(hypervisor, first, 0x300, 2, 9)).toBe(-9);
 });
 
 test.each([
-  ['to an unknown domain', 77, 9, 0x300, -2],
-  ['by an entry that accepts nothing', 2, 10, 0x300, -1],
-  ['by a reference beyond the table', 2, 512, 0x300, -1],
-] as const)('a transfer %s loses the page, as on Xen', (_, to, reference, gfn, status) => {
+  ['by an entry that accepts nothing', 10, 1],
+  ['by a reference beyond the table', 512, 1],
+  ['by an entry for another domain', 11, 1],
+  ['to a domain that has all it may have', 9, 0],
+] as const)('a transfer %s loses the page, as on Xen', (_, reference, room) => {
   const { hypervisor, first, second } = build();
-  second.maximumPages += 1;
+  second.maximumPages = second.pages + room;
   grant(hypervisor, second, 9, GTF.acceptTransfer, 1, 0x9000);
-  const mfn = mfnOf(first, gfn);
+  grant(hypervisor, second, 11, GTF.acceptTransfer, 3, 0x9000);
+  const { mfn, status } = give(hypervisor, second, first, reference);
 
-  expect(transfer(hypervisor, first, gfn, to, reference)).toBe(status);
-  expect(first.p2m.lookup(gfn as Gfn).mfn).toBeUndefined();
+  expect(status).toBe('general_error');
   expect(hypervisor.frames.owners[mfn]).toBe(0xffff);
 });
 
-test('pages of the hypervisor, and pages in use, are not transferred', () => {
+test('a page of the domain itself leaves the place where it was, when it is mapped', () => {
+  const { hypervisor, first } = build();
+  grant(hypervisor, first, 9, GTF.permitAccess, 1, 0x300);
+  const mfn = mfnOf(first, 0x300);
+
+  expect(map(hypervisor, first, 1, 9)).toBe(0);
+  expect(first.p2m.lookup(0x300 as Gfn).mfn).toBeUndefined();
+  expect(first.p2m.lookup(0x8000 as Gfn)).toMatchObject({ type: 'grant', mfn });
+});
+
+test('a mapping in the place of another one is the end of the domain', () => {
   const { hypervisor, first, second } = build();
-  second.maximumPages += 1;
-  grant(hypervisor, second, 9, GTF.acceptTransfer, 1, 0x9000);
   grant(hypervisor, first, 9, GTF.permitAccess, 2, 0x300);
+  grant(hypervisor, first, 10, GTF.permitAccess, 2, 0x301);
   map(hypervisor, second, 1, 9);
 
-  expect(transfer(hypervisor, first, 0xf_efff, 2, 9)).toBe(-9);
-  expect(transfer(hypervisor, first, 0x300, 2, 9)).toBe(-1);
-  expect(first.p2m.lookup(0x300 as Gfn)).toMatchObject({ type: 'ram' });
-  expect(transfer(hypervisor, second, 0x8000, 1, 9)).toBe(-9);
+  expect(map(hypervisor, second, 1, 10)).toBe(-1);
+  expect(second.state).toBe('crashed');
 });
 
 test('the table grows, and says where its frames are', () => {

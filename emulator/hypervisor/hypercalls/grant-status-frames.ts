@@ -8,6 +8,7 @@ import { writeNumber } from './hypercall.ts';
 
 export const grantStatusFrames = defineSingleGrantOperation({
   name: 'GNTTABOP_get_status_frames',
+  only: 'pv',
   command: 9,
   title: 'Tell the status frames of the grant table',
   argument: { nr_frames: 'u32', dom: 'u16', status: 'u16', frame_list: 'handle' },

@@ -9,6 +9,7 @@ import { defineGrantOperation } from './grant-operation.ts';
 
 export const grantTransfer = defineGrantOperation({
   name: 'GNTTABOP_transfer',
+  only: 'pv',
   command: 4,
   title: 'Give a page to another domain',
   argument: { mfn: 'ulong', domid: 'u16', ref: 'u32', status: 'u16' },

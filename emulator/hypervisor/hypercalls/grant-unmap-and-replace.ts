@@ -9,6 +9,7 @@ import { defineGrantOperation } from './grant-operation.ts';
 
 export const grantUnmapAndReplace = defineGrantOperation({
   name: 'GNTTABOP_unmap_and_replace',
+  only: 'pv',
   command: 7,
   title: "End the mapping of another domain's page, with another page in its place",
   argument: { host_addr: 'u64', new_addr: 'u64', handle: 'u32', status: 'u16' },
