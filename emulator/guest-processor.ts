@@ -16,7 +16,7 @@ import { createTlbModel } from './cpu/tlb-model.ts';
 import { createTrapSink, loadLevel3Segment } from './cpu/traps.ts';
 import { createWatches } from './cpu/watches.ts';
 import { createFastEngine, createReferenceEngine } from './engine/engine.ts';
-import type { EngineStop, QuickExit } from './hypervisor/hardware.ts';
+import type { EngineStop, QuickExit, ViolationHandler } from './hypervisor/hardware.ts';
 import type { GuestProcessor } from './hypervisor/vmx-hardware.ts';
 import type { EngineName } from './machine.ts';
 import type { Maddr } from './memory/addresses.ts';
@@ -84,6 +84,7 @@ export const createGuestProcessor = (
   /** Its guest runs at privilege level 3, without VMX. */
   let isDeprivileged = false;
   let quickExit: QuickExit | undefined;
+  let resolves: ViolationHandler | undefined;
   const atEntry = new Int32Array(CHECKED.length);
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
@@ -227,6 +228,16 @@ export const createGuestProcessor = (
     return true;
   };
 
+  /** An EPT violation that is resolved at once: the instruction is to be executed again. */
+  const passViolation = (): boolean => {
+    if (resolves === undefined || isDeprivileged || guest === undefined) return false;
+    const made = guest.violation();
+    if (made === undefined || !resolves(made.physical, made.qualification)) return false;
+    watches.dropUnfinished();
+    exitIsDue = begin(guest);
+    return true;
+  };
+
   const leave = (): EngineStop => {
     watches.dropUnfinished();
     if (isDeprivileged) return 'trap';
@@ -278,7 +289,9 @@ export const createGuestProcessor = (
           }
           break;
         case 'exit':
-          return leave();
+          if (!passViolation() || exitIsDue) return leave();
+          isFirst = true;
+          continue;
         default:
           return result;
       }
@@ -306,7 +319,7 @@ export const createGuestProcessor = (
       quickExit = handle;
     },
     setViolationHandler: (handle) => {
-      cpu.resolvesViolation = handle;
+      resolves = handle;
     },
     run: (budget) => run(budget, false),
     step: () => run(1, true),

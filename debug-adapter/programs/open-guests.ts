@@ -32,6 +32,7 @@ export interface OpenedGuests {
 }
 
 const MEBIBYTE = 2 ** 20;
+const PAGES_PER_MEBIBYTE = 256;
 const DEFAULT_MEMORY = 64;
 /** As in a scenario. */
 const MAX_MEMORY = 3072;
@@ -103,6 +104,13 @@ const openScenario = async (
       pcpus: machine.pcpus,
       scheduler: machine.scheduler,
       memoryBytes: machine.memory === undefined ? undefined : machine.memory * MEBIBYTE,
+      sharing: machine.sharing,
+      swap: machine.swap,
+      overcommit: machine.overcommit && {
+        lowPercent: machine.overcommit.low,
+        highPercent: machine.overcommit.high,
+        intervalMs: machine.overcommit.intervalMs,
+      },
       engine: options.engine,
       domains: configs,
     }),
@@ -123,6 +131,8 @@ const domainOf = async (
     programName: joinPath(folder, domain.kernel),
     memoryBytes: domain.memory * MEBIBYTE,
     maximumMemoryBytes: domain.maxmem * MEBIBYTE,
+    swappedPages:
+      (domain.memory - (domain.mem_target_paging ?? domain.memory)) * PAGES_PER_MEBIBYTE,
     hap: domain.hap,
     shadowMemoryBytes:
       domain.shadow_memory === undefined ? undefined : domain.shadow_memory * MEBIBYTE,

@@ -101,11 +101,6 @@ export interface Cpu {
   standIns?: StandIns | undefined;
   /** Absent: `execute`. */
   accessMode?: AccessMode | undefined;
-  /**
-   * Software's answer to an access that EPT does not allow, without leaving the guest: true if it is
-   * allowed now, and counted as the VM exit that it is.
-   */
-  resolvesViolation?: ((gpa: number, access: PagingAccess) => boolean) | undefined;
   /** Undefined outside VMX non-root operation. */
   nonRoot: NonRoot | undefined;
   instructionLength: number;

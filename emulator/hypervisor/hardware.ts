@@ -4,7 +4,6 @@
  * current VMCS and the registers that VM exits leave alone (general registers, CR2, ...).
  */
 import type { StandIns } from '../cpu/cpu.ts';
-import type { PagingAccess } from '../cpu/paging.ts';
 import type { Trap } from '../cpu/traps.ts';
 import type { Watch, WatchedAccess } from '../cpu/watches.ts';
 import type { Gfn, Mfn } from '../memory/addresses.ts';
@@ -24,7 +23,7 @@ export type QuickExit = (reason: number, record: () => void) => boolean;
  * Allows an access that EPT does not, without a look at events or steps, and counts it as the VM exit
  * that it is. False: it is to be handled as every exit.
  */
-export type ViolationHandler = (gpa: number, access: PagingAccess) => boolean;
+export type ViolationHandler = (gpa: number, qualification: number) => boolean;
 
 export interface Hardware {
   /** Gives the handler of exits that need not leave run(). */

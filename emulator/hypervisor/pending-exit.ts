@@ -10,6 +10,7 @@ import { count, type XenVcpu } from './domain.ts';
 import { pendingVector } from './event-channels.ts';
 import { findExitHandler } from './exits/catalog.ts';
 import { answerCpuid, cpuid } from './exits/cpuid.ts';
+import { accessOf } from './exits/ept-violation.ts';
 import {
   type ExitContext,
   type ExitSteps,
@@ -143,7 +144,7 @@ const TOLD: readonly EventKind[] = [
  */
 export const violationHandlerOf =
   (hypervisor: Hypervisor): ViolationHandler =>
-  (gpa, { write, execute }) => {
+  (gpa, qualification) => {
     const { hardware, events } = hypervisor;
     const vcpu = hardware.loaded;
     if (vcpu === undefined || hypervisor.showsExits === true || events.wantsAny(TOLD)) return false;
@@ -151,7 +152,7 @@ export const violationHandlerOf =
     const { domain } = vcpu;
     const type = domain.p2m.typeOf(gfn);
     if (type === 'ram' || !isRam(type)) return false;
-    const access = write ? 'write' : execute ? 'execute' : 'read';
+    const access = accessOf(qualification);
     if (unitsOf(hypervisor).prepare(domain, gfn, access) !== 'ready') return false;
     vcpu.exits += 1;
     count(domain.exitCounts, 'EPT_VIOLATION');

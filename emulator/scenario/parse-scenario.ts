@@ -2,9 +2,16 @@
  * Checks the text of a scenario, with the place of each mistake.
  */
 import { parseTree, type TreeNode } from './json-tree.ts';
-import type { Scenario, ScenarioDomain, ScenarioProblem, ScenarioResult } from './scenario.ts';
+import type {
+  Scenario,
+  ScenarioDomain,
+  ScenarioMachine,
+  ScenarioProblem,
+  ScenarioResult,
+} from './scenario.ts';
 
 const SCHEDULERS = ['round-robin', 'credit2'] as const;
+const POLICIES = ['random', 'lru', 'clock'] as const;
 
 /** Parses and checks `*.hyperstep.json`; the problems are in the order of the text. */
 export const parseScenario = (text: string): ScenarioResult => {
@@ -41,6 +48,8 @@ const createCheck = (text: string): Check => {
   };
 };
 
+const MACHINE_KEYS = ['pcpus', 'memory', 'scheduler', 'sharing', 'swap', 'overcommit'] as const;
+
 const readScenario = (node: TreeNode, check: Check): Scenario => {
   const root = members(node, ['$schema', 'machine', 'domains'], check);
   const machine = root.get('machine');
@@ -49,8 +58,7 @@ const readScenario = (node: TreeNode, check: Check): Scenario => {
   const list = domains === undefined ? [] : (elements(domains, check) ?? []);
   if (domains !== undefined && list.length === 0)
     check.report(domains, 'at least one domain is needed.');
-  const machineMembers =
-    machine === undefined ? new Map() : members(machine, ['pcpus', 'memory', 'scheduler'], check);
+  const machineMembers = machine === undefined ? new Map() : members(machine, MACHINE_KEYS, check);
   const pcpus = integer(machineMembers.get('pcpus'), 1, 64, check) ?? 1;
   const read = list.map((domain) => readDomain(domain, pcpus, check));
   const seen = new Set<string>();
@@ -64,8 +72,34 @@ const readScenario = (node: TreeNode, check: Check): Scenario => {
       pcpus,
       memory: integer(machineMembers.get('memory'), 1, 4000, check),
       scheduler: oneOf(machineMembers.get('scheduler'), SCHEDULERS, check) ?? 'round-robin',
+      ...readMemory(machineMembers, check),
     },
     domains: read,
+  };
+};
+
+type MemoryMembers = Pick<ScenarioMachine, 'sharing' | 'swap' | 'overcommit'>;
+
+const readMemory = (machine: ReadonlyMap<string, TreeNode>, check: Check): MemoryMembers => {
+  const part = (name: string, keys: readonly string[]) => {
+    const node = machine.get(name);
+    return node && members(node, keys, check);
+  };
+  const sharing = part('sharing', ['intervalMs', 'pagesPerScan', 'mode']);
+  const swap = part('swap', ['policy']);
+  const overcommit = part('overcommit', ['low', 'high', 'intervalMs']);
+  return {
+    sharing: sharing && {
+      intervalMs: milliseconds(sharing.get('intervalMs'), check) ?? 1,
+      pagesPerScan: integer(sharing.get('pagesPerScan'), 1, 2 ** 20, check) ?? 1024,
+      mode: oneOf(sharing.get('mode'), ['zero', 'identical'] as const, check) ?? 'zero',
+    },
+    swap: swap && { policy: oneOf(swap.get('policy'), POLICIES, check) ?? 'clock' },
+    overcommit: overcommit && {
+      low: integer(overcommit.get('low'), 1, 99, check) ?? 10,
+      high: integer(overcommit.get('high'), 1, 99, check) ?? 20,
+      intervalMs: milliseconds(overcommit.get('intervalMs'), check) ?? 1,
+    },
   };
 };
 
@@ -77,6 +111,7 @@ const DOMAIN_KEYS = [
   'cmdline',
   'memory',
   'maxmem',
+  'mem_target_paging',
   'hap',
   'shadow_memory',
   'vcpus',
@@ -105,6 +140,7 @@ const readDomain = (node: TreeNode, pcpus: number, check: Check): ScenarioDomain
     cmdline: string(all.get('cmdline'), check, true) ?? '',
     memory,
     maxmem,
+    mem_target_paging: integer(all.get('mem_target_paging'), 1, memory, check),
     hap: boolean(all.get('hap'), check) ?? true,
     shadow_memory: integer(all.get('shadow_memory'), 1, 1024, check),
     vcpus: integer(all.get('vcpus'), 1, 32, check) ?? 1,
@@ -160,6 +196,15 @@ const boolean = (node: TreeNode | undefined, check: Check): boolean | undefined 
   if (node.kind === 'boolean') return node.value;
   if (node.kind === 'number' && (node.value === 0 || node.value === 1)) return node.value === 1;
   check.report(node, 'true, false, 1 or 0 was expected.');
+  return undefined;
+};
+
+/** Simulated time: an instruction takes a nanosecond. */
+const milliseconds = (node: TreeNode | undefined, check: Check): number | undefined => {
+  if (node === undefined) return undefined;
+  const value = node.kind === 'number' ? node.value : Number.NaN;
+  if (value >= 0.001 && value <= 1e6) return value;
+  check.report(node, 'a number of milliseconds from 0.001 to 1000000 was expected.');
   return undefined;
 };
 

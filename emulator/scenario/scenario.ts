@@ -2,7 +2,7 @@
  * A scenario: the machine and its domains as a JSON file, `*.hyperstep.json`. Domain options carry
  * the names and units of xl.cfg(5): memory in MiB. `parseScenario` checks a file's text.
  */
-import type { DomainType } from '../machine.ts';
+import type { DomainType, SharingConfig, SwapConfig } from '../machine.ts';
 
 export interface Scenario {
   readonly machine: ScenarioMachine;
@@ -14,6 +14,16 @@ export interface ScenarioMachine {
   /** MiB; undefined: enough for the domains. */
   readonly memory: number | undefined;
   readonly scheduler: 'round-robin' | 'credit2';
+  readonly sharing: SharingConfig | undefined;
+  readonly swap: Pick<SwapConfig, 'policy'> | undefined;
+  readonly overcommit: ScenarioOvercommit | undefined;
+}
+
+/** Watermarks of free frames, in percent of all. */
+export interface ScenarioOvercommit {
+  readonly low: number;
+  readonly high: number;
+  readonly intervalMs: number;
 }
 
 export interface ScenarioDomain {
@@ -27,6 +37,8 @@ export interface ScenarioDomain {
   /** MiB. */
   readonly memory: number;
   readonly maxmem: number;
+  /** MiB that are kept in memory; the rest is swapped out. Undefined: all. */
+  readonly mem_target_paging: number | undefined;
   /** False: shadow page tables in place of EPT. */
   readonly hap: boolean;
   /** MiB for shadow page tables; undefined: by memory and vCPUs. */

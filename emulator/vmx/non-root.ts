@@ -5,7 +5,7 @@
  */
 import type { Cpu, NonRoot } from '../cpu/cpu.ts';
 import { quad } from '../cpu/cpu.ts';
-import { linearOfNumber, type PagingAccess, type SecondStage } from '../cpu/paging.ts';
+import { linearOfNumber, type SecondStage } from '../cpu/paging.ts';
 import * as state from '../cpu/state.ts';
 import type { Maddr } from '../memory/addresses.ts';
 import { type BoundaryExits, createBoundaryExits } from './boundary-exits.ts';
@@ -39,7 +39,6 @@ const DF = 8;
 const PF = 14;
 const HARDWARE_EXCEPTION = 3;
 const OFFSET = 0xfff;
-const TABLE_ACCESS: PagingAccess = { write: true, execute: false, user: false };
 
 export interface GuestOperation extends VmcsAccess {
   readonly boundary: BoundaryExits;
@@ -51,7 +50,7 @@ export interface GuestOperation extends VmcsAccess {
 export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation => {
   const { memory } = cpu;
   const vmcs = createVmcsAccess(cpu, region);
-  const { read, has, exit, recordViolation } = vmcs;
+  const { read, has, exit, exitViolation } = vmcs;
   const { words } = memory;
   const bitmapSlot = vmcsSlotOf(region, F.exceptionBitmap);
   const maskSlot = vmcsSlotOf(region, F.pageFaultMask);
@@ -88,28 +87,13 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
     return true;
   };
 
-  /** With accessed and dirty flags, the processor writes to paging structures. */
-  const isResolved = (gpa: number, access: PagingAccess, forTable: boolean): boolean =>
-    cpu.accessMode !== 'probe' &&
-    !isDelivering() &&
-    cpu.resolvesViolation?.(gpa, forTable ? TABLE_ACCESS : access) === true;
-
   const stage: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
       if (!has('enable EPT')) return gpa as Maddr;
       const low = words[pointerSlot] ?? 0;
       const high = words[pointerSlot + 1] ?? 0;
-      let result = walkEpt(memory, low, high, gpa, access, forTable);
+      const result = walkEpt(memory, low, high, gpa, access, forTable);
       if (result.kind === 'page') return result.maddr;
-      if (
-        result.kind === 'violation' &&
-        linear !== undefined &&
-        isResolved(gpa, access, forTable)
-      ) {
-        recordViolation(violationQualification(result, true, forTable) | nmiBit(), linear, gpa);
-        result = walkEpt(memory, low, high, gpa, access, forTable);
-        if (result.kind === 'page') return result.maddr;
-      }
       const { standIns } = cpu;
       if (result.kind === 'violation' && !access.execute && standIns?.covers(gpa) === true) {
         const page = forTable ? standIns.table : access.write ? standIns.written : standIns.read;
@@ -122,6 +106,10 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
       const length = isDelivering() ? {} : { length: 0 };
       if (result.kind === 'violation') {
         const bits = violationQualification(result, linear !== undefined, forTable) | nmiBit();
+        if (linear !== undefined && !isDelivering()) {
+          exitViolation(bits, linear, gpa);
+          return undefined;
+        }
         const qualification = BigInt(bits);
         exit('EPT_VIOLATION', {
           qualification,

@@ -35,8 +35,10 @@ export interface VmcsAccess {
   exit(reason: string, details?: ExitDetails): void;
   /** Makes the VM exit of a CPUID. */
   readonly exitCpuid: () => void;
-  /** Records the VM exit of an EPT violation that has been resolved; the guest goes on. */
-  recordViolation(qualification: number, linear: number, physical: number): void;
+  /** Makes the VM exit of an EPT violation at a linear address, outside event delivery. */
+  exitViolation(qualification: number, linear: number, physical: number): void;
+  /** The exit that was made last, if it is an EPT violation outside event delivery. */
+  violation(): { readonly qualification: number; readonly physical: number } | undefined;
 }
 
 const F = {
@@ -130,7 +132,7 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
   const [qualificationSlot, linearSlot, physicalSlot] = [F.qualification, F.linear, F.physical].map(
     slotOf,
   ) as [number, number, number];
-  const recordViolation = (qualification: number, linear: number, physical: number): void => {
+  const exitViolation = (qualification: number, linear: number, physical: number): void => {
     words[reasonSlot] = violation;
     words[lengthSlot] = 0;
     for (let i = 0; i < others.length; i += 1) {
@@ -143,6 +145,15 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
     words[linearSlot + 1] = Math.floor(linear / TWO_32);
     words[physicalSlot] = physical;
     words[physicalSlot + 1] = Math.floor(physical / TWO_32);
+    cpu.nmiUnblocked = false;
+    saveResumeFlag(true);
   };
-  return { read, write, has, exit, exitCpuid, recordViolation };
+  const vectoringSlot = slotOf(F.vectoring);
+  const violationOf: VmcsAccess['violation'] = () => {
+    if (words[reasonSlot] !== violation || words[vectoringSlot] !== 0) return undefined;
+    const physical =
+      ((words[physicalSlot + 1] ?? 0) >>> 0) * TWO_32 + ((words[physicalSlot] ?? 0) >>> 0);
+    return { qualification: words[qualificationSlot] ?? 0, physical };
+  };
+  return { read, write, has, exit, exitCpuid, exitViolation, violation: violationOf };
 };

@@ -22,15 +22,15 @@ import {
 const GP = 13;
 const LINEAR_IS_VALID = 1n << 7n;
 
-export const accessOf = (qualification: bigint): 'read' | 'write' | 'execute' =>
-  (qualification & 2n) !== 0n ? 'write' : (qualification & 4n) !== 0n ? 'execute' : 'read';
+export const accessOf = (qualification: number): 'read' | 'write' | 'execute' =>
+  (qualification & 2) !== 0 ? 'write' : (qualification & 4) !== 0 ? 'execute' : 'read';
 
 export const eptViolation: ExitHandler = {
   number: 48,
   *handle(context) {
     const { hypervisor, vcpu, qualification } = context;
     const gpa = Number(readField(context, FIELD.GUEST_PHYSICAL_ADDRESS)) as Gpa;
-    const access = accessOf(qualification);
+    const access = accessOf(Number(qualification));
     yield step(
       'Look the frame up in the P2M',
       () => `gpa ${hex(gpa)}, gfn ${hex(gfnOf(gpa))}, ${access}`,

@@ -57,7 +57,7 @@ const QUALIFICATIONS: Readonly<Record<number, (value: bigint) => string[]>> = {
     `Bits 31:16: port ${hex(field(value, 16, 31))}.`,
   ],
   48: (value) => [
-    `Bits 2:0: ${{ read: 'a data read', write: 'a data write', execute: 'an instruction fetch' }[accessOf(value)]}.`,
+    `Bits 2:0: ${{ read: 'a data read', write: 'a data write', execute: 'an instruction fetch' }[accessOf(Number(value))]}.`,
     `Bits 5:3: the EPT entries allow ${['read', 'write', 'execute'].filter((_, index) => bit(value, 3 + index)).join(', ') || 'nothing'}.`,
     `Bit 7: the guest linear address is ${bit(value, 7) ? 'valid' : 'not valid'}.`,
     ...(bit(value, 7)

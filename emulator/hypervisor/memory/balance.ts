@@ -9,6 +9,7 @@ import { hasPageStates, isRunning, type XenDomain } from '../domain.ts';
 import type { Hypervisor, SavedPart } from '../hypervisor.ts';
 import { setMemoryTarget } from '../memory-target.ts';
 import { timersOf } from '../timers.ts';
+import type { MemoryClock } from './clock.ts';
 import type { CountsByDomain } from './counts.ts';
 import type { Sharing } from './sharing.ts';
 import type { Swap } from './swap.ts';
@@ -41,6 +42,7 @@ export const createBalance = (
   counts: CountsByDomain,
   sharing: Sharing,
   swap: Swap,
+  clock: MemoryClock,
 ): Balance => {
   const { frames } = hypervisor;
   const timers = timersOf(hypervisor);
@@ -112,6 +114,7 @@ export const createBalance = (
     },
     configure(next) {
       config = next;
+      if (next !== undefined) clock.start();
       timers.set(TIMER, next && hypervisor.nowNs + next.intervalMs * NS_PER_MS);
     },
     get reserve() {
@@ -121,8 +124,8 @@ export const createBalance = (
       if (config === undefined) return false;
       const before = frames.free;
       // A scan that finds nothing is not done again before time has passed.
-      if (scannedNs !== hypervisor.nowNs) {
-        scannedNs = hypervisor.nowNs;
+      if (scannedNs !== clock.nowNs) {
+        scannedNs = clock.nowNs;
         scan();
       }
       if (frames.free < before + BATCH) swapOut(before + BATCH);

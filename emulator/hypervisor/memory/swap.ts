@@ -11,6 +11,7 @@ import { hasPageStates, type XenDomain } from '../domain.ts';
 import type { Hypervisor, SavedPart, SavedValue } from '../hypervisor.ts';
 import { EPT_ACCESSED } from '../p2m.ts';
 import { changeToPaged, emitOf } from '../p2m-changes.ts';
+import type { MemoryClock } from './clock.ts';
 import type { CountsByDomain } from './counts.ts';
 import type { LogDirty } from './log-dirty.ts';
 import { REPLACEMENTS } from './replacement/catalog.ts';
@@ -39,14 +40,17 @@ export interface Swap extends SavedPart {
   drop(domain: XenDomain): void;
 }
 
+/** So many translations are forgotten one by one; more are forgotten with all others. */
+const MOST_SINGLE = 16;
 /** Pages that came back last stay: an instruction may need many at once. */
 const RECENT = 64;
 
 interface Swapped {
   target: number;
   policy: ReplacementName;
-  readonly recent: number[];
-  replacement: Replacement;
+  /** In order, each once. */
+  readonly recent: Set<number>;
+  readonly replacement: Replacement;
 }
 
 export const createSwap = (
@@ -54,7 +58,9 @@ export const createSwap = (
   slots: SwapSlots,
   counts: CountsByDomain,
   dirty: LogDirty,
+  clock: MemoryClock,
   take: (domain: XenDomain) => Mfn | undefined,
+  defaultPolicy: ReplacementName,
 ): Swap => {
   const { hardware, frames, events } = hypervisor;
   const { bytes } = hardware.memory;
@@ -71,14 +77,14 @@ export const createSwap = (
     const mfn = domain.p2m.mfnOf(gfn as Gfn);
     return mfn !== undefined && frames.owners[mfn] === domain.id && !frames.isHeld(mfn);
   };
-  const candidatesOf = (domain: XenDomain, recent: readonly number[]): Candidates => {
+  const candidatesOf = (domain: XenDomain, recent: ReadonlySet<number>): Candidates => {
     const taken: Gfn[] = [];
     return {
       end: domain.maximumPages,
       get nowNs() {
-        return hypervisor.nowNs;
+        return clock.nowNs;
       },
-      mayGo: (gfn) => isSwappable(domain, gfn) && !recent.includes(gfn),
+      mayGo: (gfn) => isSwappable(domain, gfn) && !recent.has(gfn),
       isAccessed: (gfn) => (domain.p2m.takeFlags(gfn as Gfn, 0) & EPT_ACCESSED) !== 0,
       takeAccessed(gfn) {
         const isSet = (domain.p2m.takeFlags(gfn as Gfn, EPT_ACCESSED) & EPT_ACCESSED) !== 0;
@@ -86,13 +92,20 @@ export const createSwap = (
         return isSet;
       },
       settle() {
-        if (taken.length > 0) hardware.invalidateTranslations();
+        if (taken.length > MOST_SINGLE) hardware.invalidateTranslations();
+        else {
+          for (const gfn of taken) {
+            const mfn = domain.p2m.mfnOf(gfn);
+            if (mfn !== undefined) hardware.forgetFrame?.(gfn, mfn);
+          }
+        }
         taken.length = 0;
       },
     };
   };
   const begin = (domain: XenDomain, policy: ReplacementName): Swapped => {
-    const recent: number[] = [];
+    clock.start();
+    const recent = new Set<number>();
     const pages = candidatesOf(domain, recent);
     return {
       target: 0,
@@ -104,7 +117,7 @@ export const createSwap = (
   const swappedOf = (domain: XenDomain): Swapped => {
     const known = domains.get(domain.id);
     if (known !== undefined) return known;
-    const made = begin(domain, 'clock');
+    const made = begin(domain, defaultPolicy);
     domains.set(domain.id, made);
     return made;
   };
@@ -164,8 +177,10 @@ export const createSwap = (
     return 'ready';
   };
   const note = ({ recent }: Swapped, end: number, gfn: Gfn): void => {
-    recent.push(gfn);
-    if (recent.length > Math.min(RECENT, end >>> 2)) recent.shift();
+    recent.delete(gfn);
+    recent.add(gfn);
+    const [first] = recent;
+    if (first !== undefined && recent.size > Math.min(RECENT, end >>> 2)) recent.delete(first);
   };
   return {
     slots,
@@ -220,7 +235,7 @@ export const createSwap = (
     save: () => ({
       domains: [...domains].map(([id, { target, policy, recent, replacement }]) => [
         id,
-        { target, policy, recent, replacement: replacement.save() },
+        { target, policy, recent: [...recent], replacement: replacement.save() },
       ]),
       device: slots.save(),
     }),
@@ -233,7 +248,7 @@ export const createSwap = (
         if (domain === undefined) continue;
         const swapped = begin(domain, policy);
         swapped.target = target;
-        swapped.recent.push(...recent);
+        for (const gfn of recent) swapped.recent.add(gfn);
         swapped.replacement.restore(replacement);
         domains.set(id, swapped);
         domain.p2m.merges = target === 0;

@@ -3,7 +3,7 @@
  * watched for their first write. Whoever accesses guest memory asks `prepare` first.
  */
 
-import type { MachineConfig } from '../../machine.ts';
+import type { MachineConfig, ReplacementName } from '../../machine.ts';
 import { type Gfn, type Mfn, maddrOf, mfnOf } from '../../memory/addresses.ts';
 import { hostAddressOf } from '../../memory/machine-memory.ts';
 import type { XenDomain } from '../domain.ts';
@@ -11,6 +11,7 @@ import type { Hypervisor } from '../hypervisor.ts';
 import { EPT_WRITE, type P2mType } from '../p2m.ts';
 import { changeP2m } from '../p2m-changes.ts';
 import { type Balance, createBalance } from './balance.ts';
+import { createMemoryClock } from './clock.ts';
 import { type CountsByDomain, createCounts } from './counts.ts';
 import { createLogDirty, type LogDirty } from './log-dirty.ts';
 import { createSharing, type Sharing } from './sharing.ts';
@@ -69,14 +70,18 @@ export const configureUnits = (hypervisor: Hypervisor, config: MachineConfig): M
     0,
   );
   const device = config.swap?.device ?? createMemoryDevice(deviceBytesFor(slots));
-  const units = createUnits(hypervisor, device);
+  const units = createUnits(hypervisor, device, config.swap?.policy);
   hypervisor.memory = units;
   units.sharing.configure(config.sharing);
   units.balance.configure(config.overcommit);
   return units;
 };
 
-const createUnits = (hypervisor: Hypervisor, device: SwapDevice | undefined): MemoryUnits => {
+const createUnits = (
+  hypervisor: Hypervisor,
+  device: SwapDevice | undefined,
+  policy: ReplacementName = 'clock',
+): MemoryUnits => {
   const { frames, hardware, parts } = hypervisor;
   const { bytes, ramBytes } = hardware.memory;
   const take = (domain: XenDomain): Mfn | undefined => {
@@ -84,14 +89,15 @@ const createUnits = (hypervisor: Hypervisor, device: SwapDevice | undefined): Me
     return frames.free > balance.reserve ? frames.allocate(domain.id) : undefined;
   };
   const counts = createCounts();
+  const clock = createMemoryClock(hypervisor);
   const logDirty = createLogDirty(hypervisor, counts);
   const slots = createSwapSlots(
     device ?? createMemoryDevice(deviceBytesFor(Math.floor(ramBytes / 4096))),
   );
-  const swap = createSwap(hypervisor, slots, counts, logDirty, take);
+  const swap = createSwap(hypervisor, slots, counts, logDirty, clock, take, policy);
   const sharing = createSharing(hypervisor, counts, logDirty, take);
-  const balance: Balance = createBalance(hypervisor, counts, sharing, swap);
-  for (const [name, part] of Object.entries({ counts, logDirty, swap, sharing, balance })) {
+  const balance: Balance = createBalance(hypervisor, counts, sharing, swap, clock);
+  for (const [name, part] of Object.entries({ clock, counts, logDirty, swap, sharing, balance })) {
     parts.set(`memory/${name}`, part);
   }
 

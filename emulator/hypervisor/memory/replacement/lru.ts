@@ -8,8 +8,9 @@ import type { Gfn } from '../../../memory/addresses.ts';
 import { firstFrom, type ReplacementPolicy } from './replacement.ts';
 
 const NEWEST = 0x80;
-/** Pages in the queue that one sample makes. */
+/** Pages in the queue that one sample makes: at least so many, and this share of all. */
 const QUEUE = 64;
+const QUEUE_SHARE = 16;
 /** A sample is taken again after this time, 1 ms. */
 const SAMPLE_NS = 1_000_000;
 
@@ -18,6 +19,7 @@ export const lru: ReplacementPolicy = {
   title: 'the least recently used page, by accessed bits',
   create(pages) {
     let ages = new Uint8Array(pages.end);
+    const most = Math.max(QUEUE, Math.ceil(pages.end / QUEUE_SHARE));
     let queue: number[] = [];
     let sampledNs = Number.NEGATIVE_INFINITY;
 
@@ -29,10 +31,10 @@ export const lru: ReplacementPolicy = {
         ages[gfn] = age;
         const same = byAge[age] ?? [];
         byAge[age] = same;
-        if (same.length < QUEUE) same.push(gfn);
+        if (same.length < most) same.push(gfn);
       }
       pages.settle();
-      queue = byAge.flat().slice(0, QUEUE);
+      queue = byAge.flat().slice(0, most);
       sampledNs = pages.nowNs;
     };
     const next = (): number | undefined => {
