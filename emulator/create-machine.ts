@@ -304,7 +304,8 @@ class RunningMachine implements Machine {
       endDomain(hypervisor, vcpu, 'triple-fault', `vCPU ${vcpu.id} shut down.`);
     }
     if (stop === 'halted') vcpu.state = 'blocked';
-    if (timer <= hardware.retired) this.#mustEnter = true;
+    // A timer may have an event delivered.
+    if (Math.min(timer, ownTimer) <= hardware.retired) this.#mustEnter = true;
     return this.#taken() ?? (stop === 'breakpoint' ? this.#atBreakpoint(vcpu) : undefined);
   }
 

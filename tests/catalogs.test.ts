@@ -29,6 +29,11 @@ const FOLDERS: readonly (readonly [string, string, readonly string[]])[] = [
   ],
   ['emulator/hypervisor/exits', 'emulator/hypervisor/exits/catalog.ts', ['exit.ts', 'explain.ts']],
   ['emulator/hypervisor/schedulers', 'emulator/hypervisor/schedulers/catalog.ts', ['scheduler.ts']],
+  [
+    'emulator/hypervisor/memory/replacement',
+    'emulator/hypervisor/memory/replacement/catalog.ts',
+    ['replacement.ts'],
+  ],
   ['debug-adapter/requests', 'debug-adapter/requests/catalog.ts', ['request.ts', 'rows.ts']],
   ['debug-adapter/views', 'debug-adapter/views/catalog.ts', ['view.ts']],
   [

@@ -50,11 +50,29 @@ const partRows = (domain: Domain): Row[] => [
     'Memory',
     `${sizeText(domain.memoryBytes)} of ${sizeText(domain.maximumMemoryBytes)}, target ${sizeText(domain.targetMemoryBytes)}`,
   ),
+  ...(Object.values(domain.memoryCounts).some((count) => count > 0)
+    ? [branch(domain, 'pages', 'Pages', pagesText(domain.memoryCounts))]
+    : []),
   branch(domain, 'vcpus', 'vCPUs', `${domain.vcpus.length}`),
   branch(domain, 'exits', 'VM exits', grouped(total(domain.exitCounts))),
   branch(domain, 'hypercalls', 'Hypercalls', grouped(total(domain.hypercallCounts))),
   branch(domain, 'channels', 'Event channels', `${domain.channels().length}`),
   branch(domain, 'grants', 'Grants', `${domain.grants().length}`),
+];
+
+const pagesText = ({ shared, paged, onDemand }: Domain['memoryCounts']): string =>
+  `${grouped(shared)} shared, ${grouped(paged)} swapped out, ${grouped(onDemand)} not touched yet`;
+
+const PAGE_ROWS: readonly (readonly [keyof Domain['memoryCounts'], string])[] = [
+  ['shared', 'Shared now'],
+  ['shares', 'Times shared'],
+  ['unshares', 'Times unshared'],
+  ['paged', 'Swapped out now'],
+  ['pageOuts', 'Times swapped out'],
+  ['pageIns', 'Times brought back'],
+  ['onDemand', 'Not touched yet'],
+  ['populates', 'First frames on demand'],
+  ['dirtied', 'First writes in log-dirty mode'],
 ];
 
 const leaf = ({ id }: Domain, key: string, label: string, detail: string): Row => ({
@@ -87,6 +105,13 @@ const PARTS: Readonly<Record<string, (domain: Domain) => Row[]>> = {
       detail: `${vcpu.state}, ${vcpu.mode}, ${grouped(vcpu.retired)} instructions, ${grouped(vcpu.exits)} exits`,
       icon: 'circuit-board',
       context: 'vcpu',
+    })),
+  pages: ({ id, memoryCounts }) =>
+    PAGE_ROWS.map(([key, label]) => ({
+      id: `d${id}/pages/${key}`,
+      label,
+      detail: grouped(memoryCounts[key]),
+      value: `${memoryCounts[key]}`,
     })),
   exits: ({ id, exitCounts }) => countRows(`d${id}/exits`, exitCounts),
   hypercalls: ({ id, hypercallCounts }) => countRows(`d${id}/hypercalls`, hypercallCounts),

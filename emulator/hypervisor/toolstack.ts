@@ -11,6 +11,7 @@ import { console } from './toolstack/console.ts';
 import { reboot, shutdown } from './toolstack/control.ts';
 import { info, list, vcpuList } from './toolstack/listing.ts';
 import { memMax, memSet } from './toolstack/memory.ts';
+import { logDirty, memPagingSet, memSharing, sharing } from './toolstack/paging.ts';
 import { done, failed, forGuest, type Verb } from './toolstack/verb.ts';
 import { XENSTORE_COMMANDS } from './toolstack/xenstore.ts';
 
@@ -36,6 +37,7 @@ const unpause = forGuest('unpause <domain>', 'Unpause a paused domain', (hypervi
   if (domain.state !== 'paused')
     return failed(`domain ${domain.id} is ${domain.state}, not paused`);
   domain.state = 'running';
+  domain.explanation = undefined;
   note(hypervisor, domain, 'unpaused');
   return done();
 });
@@ -70,6 +72,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   info,
   'mem-set': memSet,
   'mem-max': memMax,
+  sharing,
+  'mem-sharing': memSharing,
+  'mem-paging-set': memPagingSet,
+  'log-dirty': logDirty,
   console,
   pause,
   unpause,

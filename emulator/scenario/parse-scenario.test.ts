@@ -40,3 +40,28 @@ test('names are given once', () => {
 
   expect(problems(text)).toMatchObject([{ path: 'domains[1]' }]);
 });
+
+test('memory may be shared, swapped and overcommitted', () => {
+  const { scenario } = parseScenario(
+    '{"machine": {"sharing": {"intervalMs": 0.5}, "swap": {"policy": "lru"}, "overcommit": {"low": 5}},' +
+      ' "domains": [{"name": "a", "kernel": "k", "memory": 16, "mem_target_paging": 12}]}',
+  );
+
+  expect(scenario?.machine).toMatchObject({
+    sharing: { intervalMs: 0.5, pagesPerScan: 1024, mode: 'zero' },
+    swap: { policy: 'lru' },
+    overcommit: { low: 5, high: 20, intervalMs: 1 },
+  });
+  expect(scenario?.domains[0]?.mem_target_paging).toBe(12);
+});
+
+test.each([
+  ['"sharing": {"mode": "all"}', 'machine.sharing.mode'],
+  ['"sharing": {"intervalMs": 0}', 'machine.sharing.intervalMs'],
+  ['"swap": {"policy": "fifo"}', 'machine.swap.policy'],
+  ['"overcommit": {"low": 30, "high": 20}', 'machine.overcommit.high'],
+])('%s is refused at its place', (option, path) => {
+  const text = `{"machine": {${option}}, "domains": [{"name": "a", "kernel": "k"}]}`;
+
+  expect(problems(text)).toMatchObject([{ path }]);
+});

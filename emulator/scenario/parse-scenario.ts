@@ -88,6 +88,12 @@ const readMemory = (machine: ReadonlyMap<string, TreeNode>, check: Check): Memor
   const sharing = part('sharing', ['intervalMs', 'pagesPerScan', 'mode']);
   const swap = part('swap', ['policy']);
   const overcommit = part('overcommit', ['low', 'high', 'intervalMs']);
+  const low = integer(overcommit?.get('low'), 1, 99, check) ?? 10;
+  const highNode = overcommit?.get('high');
+  const high = integer(highNode, 1, 99, check) ?? Math.max(20, low);
+  if (highNode !== undefined && high < low) {
+    check.report(highNode, `${high} is less than low, ${low}.`);
+  }
   return {
     sharing: sharing && {
       intervalMs: milliseconds(sharing.get('intervalMs'), check) ?? 1,
@@ -96,8 +102,8 @@ const readMemory = (machine: ReadonlyMap<string, TreeNode>, check: Check): Memor
     },
     swap: swap && { policy: oneOf(swap.get('policy'), POLICIES, check) ?? 'clock' },
     overcommit: overcommit && {
-      low: integer(overcommit.get('low'), 1, 99, check) ?? 10,
-      high: integer(overcommit.get('high'), 1, 99, check) ?? 20,
+      low,
+      high,
       intervalMs: milliseconds(overcommit.get('intervalMs'), check) ?? 1,
     },
   };

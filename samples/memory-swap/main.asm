@@ -63,7 +63,7 @@ main:
 ; value_of: RAX = what round ECX writes to page R14. Changes RDX.
 value_of:
         lea     eax, [rcx + 1]
-        imul    rax, rax, 0x9e3779b1
+        imul    rax, rax, 0x1e3779b1
         lea     edx, [r14 + 7]
         imul    rax, rdx
         ret

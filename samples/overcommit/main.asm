@@ -1,9 +1,9 @@
-; overcommit - three guests that have more memory than the machine, and each finds its own unharmed.
+; overcommit - guests that have more memory than the machine, and each finds its own unharmed.
 ;
-; overcommit.hyperstep.json gives three such guests half as much memory again as the machine has.
-; Frames are given on the first touch. When they run short the hypervisor asks for a smaller balloon,
-; then shares pages of equal content, then swaps. Each guest writes its memory, again and again, and
-; keeps a running checksum of what it must find.
+; overcommit.hyperstep.json gives three such guests, and one with a balloon, half as much memory again
+; as the machine has. Frames are given on the first touch. When they run short the hypervisor asks for
+; a smaller balloon, then shares pages of equal content, then swaps. Each guest writes its memory, again
+; and again, and keeps a running checksum of what it must find.
 
 %include "boot.inc"
 %include "console.inc"
@@ -41,7 +41,7 @@ main:
         test    r14d, ZERO_EACH - 1
         jz      .zero                   ; is read alone
         lea     eax, [rbx + 1]
-        imul    rax, rax, 0x9e3779b1
+        imul    rax, rax, 0x1e3779b1
         lea     edx, [r14 + 3]
         imul    rax, rdx
         mov     [rdi], rax

@@ -46,7 +46,10 @@ describe.each([
     runToEnd(machine);
     const expected = readFileSync(join(samples, name, 'expected.txt'), 'utf8');
 
-    for (const { consoleText } of guestsOf(machine)) expect(consoleText).toBe(expected);
+    for (const { name: guest, consoleText } of guestsOf(machine)) {
+      if (guest === 'balloon') expect(consoleText).toMatch(/Gave back \d+ pages/);
+      else expect(consoleText).toBe(expected);
+    }
     for (const count of used) expect(total(machine, count)).toBeGreaterThan(100);
   });
 

@@ -7,8 +7,8 @@
 import type { OvercommitConfig } from '../../machine.ts';
 import { hasPageStates, isRunning, type XenDomain } from '../domain.ts';
 import type { Hypervisor, SavedPart } from '../hypervisor.ts';
-import { setMemoryTarget } from '../memory-target.ts';
 import { timersOf } from '../timers.ts';
+import { setMemoryTarget } from '../toolstack/memory.ts';
 import type { MemoryClock } from './clock.ts';
 import type { CountsByDomain } from './counts.ts';
 import type { Sharing } from './sharing.ts';
