@@ -1,5 +1,5 @@
 /**
- * Bundles everything that runs: the extension for both extension hosts, the debug adapter and the
+ * Bundles everything that runs: the extension for both extension hosts, its webviews, the debug adapter and the
  * language server for Node and for web workers, and the command line.
  *
  *   node build.mjs [--sourcemap] [--minify]
@@ -37,6 +37,13 @@ const bundles = [
     host: 'web',
     format: 'iife',
   },
+  {
+    entry: 'extension/webviews/memory-map/main.ts',
+    out: 'webviews/memory-map.js',
+    host: 'web',
+    format: 'iife',
+  },
+  { entry: 'extension/webviews/memory-map/style.css', out: 'webviews/memory-map.css', host: 'web' },
   { entry: 'language-server/main.ts', out: 'language-server.cjs', host: 'node', format: 'cjs' },
   {
     entry: 'language-server/web-main.ts',

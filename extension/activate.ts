@@ -10,6 +10,7 @@ import { registerDebugConfigurations } from './debug-configuration.ts';
 import { registerDebugLauncher } from './debug-launcher.ts';
 import { registerEvaluatableExpressions } from './evaluatable-expressions.ts';
 import { registerGeneratedDocuments } from './generated-documents.ts';
+import { registerMemoryMap } from './memory-map-panel.ts';
 import { registerTreeViews } from './tree-view.ts';
 import { registerVmEvents } from './vm-events.ts';
 
@@ -20,6 +21,7 @@ export const activateWith = (context: vscode.ExtensionContext, start: StartAdapt
     registerDebugLauncher(start, vmEvents, documents),
     registerDebugConfigurations(),
     registerTreeViews(),
+    registerMemoryMap(context),
     registerEvaluatableExpressions(),
     registerToolstackCommands(),
     registerShowListing(),

@@ -120,6 +120,26 @@ const steps = {
     await shoot('page-walk');
   },
 
+  'opens the machine memory picture': async (page, _url, shoot) => {
+    await command(page, 'Hyperstep: Show Machine Memory');
+    const picture = webview(page);
+    await picture.locator('#legend button').first().waitFor(WAIT);
+    await page.waitForTimeout(500);
+    await shoot('memory-picture');
+    await picture.getByRole('button', { name: /^RAM/ }).last().click();
+    await picture.locator('#scroller').focus();
+    for (const key of ['End', 'ArrowDown', 'ArrowDown', 'Home', 'ArrowRight', 'Enter']) {
+      await page.keyboard.press(key);
+    }
+    await picture.getByRole('heading', { name: /^mfn 0x[0-9a-f]+: / }).waitFor(WAIT);
+    for (const _ of [1, 2, 3]) await picture.getByRole('button', { name: 'Zoom in' }).click();
+    const box = await picture.locator('#cells').boundingBox();
+    await page.mouse.move(box.x + 60, box.y + 60);
+    await picture.locator('#tip dl').waitFor(WAIT);
+    await shoot('memory-picture-frame');
+    await command(page, 'View: Close Editor');
+  },
+
   'types xl list in the Debug Console': async (page, _url, shoot) => {
     await command(page, 'Debug Console: Focus on Debug Console View');
     await page.keyboard.type('xl list');
@@ -140,6 +160,17 @@ const steps = {
     await shoot('guest-again');
   },
 
+  'shows the picture in high contrast': async (page, _url, shoot) => {
+    await command(page, 'Preferences: Color Theme');
+    await page.keyboard.type('Dark High Contrast');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.monaco-workbench.hc-black', WAIT);
+    await command(page, 'Hyperstep: Show Machine Memory');
+    await webview(page).locator('#legend button').first().waitFor(WAIT);
+    await page.waitForTimeout(700);
+    await shoot('memory-picture-contrast');
+  },
+
   stops: async (page) => {
     await page.keyboard.press('Shift+F5');
     await page
@@ -148,6 +179,9 @@ const steps = {
       .waitFor({ state: 'hidden', ...WAIT });
   },
 };
+
+/** The page within a webview, which is two frames deep. */
+const webview = (page) => page.frameLocator('iframe.webview').frameLocator('#active-frame');
 
 const activity = (page, title) =>
   page.locator(`.activitybar .action-label[aria-label^="${title}"]`).first();

@@ -209,7 +209,7 @@ const tests = {
     const session = await startOn('hello/main.asm');
     const { threadId } = await session.stop();
     const labels = async (args) => (await rowsOf(session, args)).map(({ label }) => label);
-    equal((await labels({ view: 'domains' })).join(), '1 hello', 'the domains');
+    equal((await labels({ view: 'domains' })).join(), '0 Domain-0,1 hello', 'the domains');
     equal((await labels({ view: 'vcpus' })).length, 1, 'the number of vCPUs');
     const ranges = await rowsOf(session, { view: 'p2m', parent: 'd1' });
     check(
@@ -235,6 +235,35 @@ const tests = {
     matches(`${description} ${text}`, /balloon|decrease/i, 'the description');
     const ranges = await rowsOf(session, { view: 'p2m', parent: 'd1' });
     check(ranges.length > 1, 'the P2M has one range only');
+    await session.close();
+  },
+
+  'the machine memory picture follows the machine': async () => {
+    const maps = [];
+    const tracker = vscode.debug.registerDebugAdapterTrackerFactory('hyperstep', {
+      createDebugAdapterTracker: () => ({
+        onDidSendMessage({ type, command, body }) {
+          if (type === 'response' && command === 'hyperstep/memoryMap') maps.push(body);
+        },
+      }),
+    });
+    await vscode.commands.executeCommand('hyperstep.vmEvents.add', 'balloon:decrease');
+    const session = await startOn('balloon/main.asm');
+    await session.stop();
+    await vscode.commands.executeCommand('hyperstep.showMemoryMap');
+    const isThere = ({ input }) =>
+      input instanceof vscode.TabInputWebview && input.viewType.endsWith('hyperstep.memoryMap');
+    await until('the picture has a tab', () =>
+      vscode.window.tabGroups.all.some(({ tabs }) => tabs.some(isThere)),
+    );
+    // Its script runs: it has said that it is ready.
+    await until('the picture asks for the map', () => maps.length > 0);
+    const emptied = () => maps.at(-1).states.find(({ kind }) => kind === 'ballooned')?.count ?? 0;
+    const before = emptied();
+    await session.ask('continue', { threadId: 256 });
+    await session.stop();
+    await until('the picture shows the stop', () => emptied() > before);
+    tracker.dispose();
     await session.close();
   },
 
