@@ -39,12 +39,16 @@ export type DecodeResult = DecodedInstruction | 'invalid' | 'tooLong' | 'truncat
 
 export const MAX_INSTRUCTION_BYTES = 15;
 
-/** Decodes one instruction at `bytes[offset]`, whose address is `rip`. */
+/**
+ * Decodes one instruction at `bytes[offset]`, whose address is `rip`. Outside 64-bit mode the stack
+ * may be narrower or wider than the code.
+ */
 export const decode = (
   bytes: Uint8Array,
   offset: number,
   rip: bigint,
   codeWidth: 16 | 32 | 64,
+  stackWidth: 16 | 32 | 64 = codeWidth,
 ): DecodeResult => {
   const window = bytes.subarray(offset, offset + MAX_INSTRUCTION_BYTES);
   const decoder = new Decoder(codeWidth, window, DecoderOptions.None);
@@ -57,7 +61,7 @@ export const decode = (
       // iced-x86 stops after 15 bytes, and calls that invalid too.
       return iced.length < MAX_INSTRUCTION_BYTES ? 'invalid' : 'tooLong';
     }
-    return translate(iced, codeWidth);
+    return translate(iced, codeWidth, stackWidth);
   } finally {
     iced.free();
     decoder.free();
@@ -122,7 +126,11 @@ const familyOf = (mnemonic: string): string | undefined => {
 const widthOf = (bytes: number): Width | undefined =>
   bytes === 1 || bytes === 2 || bytes === 4 || bytes === 8 ? ((bytes * 8) as Width) : undefined;
 
-const translate = (iced: IcedInstruction, codeWidth: 16 | 32 | 64): DecodedInstruction => {
+const translate = (
+  iced: IcedInstruction,
+  codeWidth: 16 | 32 | 64,
+  stackWidth: 16 | 32 | 64,
+): DecodedInstruction => {
   const facts = factsOf(iced);
   const operands: Operand[] = [];
   let addressWidth = facts.addressWidth ?? codeWidth;
@@ -142,7 +150,7 @@ const translate = (iced: IcedInstruction, codeWidth: 16 | 32 | 64): DecodedInstr
     form: {
       width: formWidth(operands, facts, codeWidth),
       addressWidth,
-      stackWidth: codeWidth,
+      stackWidth,
       codeWidth,
       condition: condition === 0 ? undefined : condition - 1,
       repeat: iced.hasRepnePrefix ? 'repne' : iced.hasRepPrefix ? 'rep' : undefined,

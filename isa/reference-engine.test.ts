@@ -61,6 +61,7 @@ const hostOf = (machine: Machine): ReferenceHost => {
     writeInstructionPointer: (value) => {
       machine.rip = value;
     },
+    isInCodeSegment: () => true,
     linearOf: (_segment, offset) => offset,
     read: (linear, bytes) => {
       if (!check(linear, bytes)) return undefined;

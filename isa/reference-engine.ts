@@ -23,6 +23,8 @@ export interface ReferenceHost {
   /** RIP of the instruction that is evaluated. */
   readInstructionPointer(): bigint;
   writeInstructionPointer(value: bigint): void;
+  /** Whether an offset is within the code segment; asked outside 64-bit mode only. */
+  isInCodeSegment(offset: bigint): boolean;
   /**
    * The linear address of an access, after the checks of segmentation and canonical form;
    * undefined if it faults: the fault is pending with the host.
@@ -390,16 +392,19 @@ class Run implements Semantics<Value> {
   }
   jump(target: Operand | Value): void {
     if ('bits' in target) {
-      this.#target = this.#canonical(target.bits);
+      this.#target = this.#checked(target.bits);
     } else if (target.kind === 'target') {
       const { codeWidth, width } = this.form;
       const size = codeWidth === 64 ? 64 : width === 16 ? 16 : 32;
-      this.#target = this.#canonical(mask(this.#nextPointer() + target.displacement, size));
+      this.#target = this.#checked(mask(this.#nextPointer() + target.displacement, size));
     }
   }
-  /** A jump to a non-canonical address faults at the jump. */
-  #canonical(target: bigint): bigint {
-    if (this.form.codeWidth !== 64) return mask(target, 32);
+  /** A jump to a non-canonical address, or beyond the code segment, faults at the jump. */
+  #checked(target: bigint): bigint {
+    if (this.form.codeWidth !== 64) {
+      const offset = mask(target, 32);
+      return this.#host.isInCodeSegment(offset) ? offset : this.raise('GP');
+    }
     if (BigInt.asUintN(64, BigInt.asIntN(48, target)) === target) return target;
     return this.raise('GP');
   }

@@ -158,6 +158,12 @@ export const setCodeSegment = (cpu: Cpu, descriptor: Descriptor, cpl: number): v
   updateMode(cpu);
 };
 
+/** The width of the stack pointer, which SS decides about outside 64-bit mode. */
+export const stackWidthOf = (cpu: Cpu): 16 | 32 | 64 => {
+  if (is64Bit(cpu)) return 64;
+  return (word(cpu, state.segmentAccess(state.SS)) & DEFAULT_BIG) !== 0 ? 32 : 16;
+};
+
 /** Whether a data segment is writable, of all 4 GiB, and begins at 0. */
 const isFlatData = (cpu: Cpu, segment: number): boolean => {
   const access = word(cpu, state.segmentAccess(segment));

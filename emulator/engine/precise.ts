@@ -30,7 +30,7 @@ import { deliverPendingDebug, deliverPendingFault } from '../cpu/exceptions.ts';
 import { operationOf } from '../cpu/operations/catalog.ts';
 import { linearNumber, type PagingAccess } from '../cpu/paging.ts';
 import { OUTCOME, type Outcome } from '../cpu/processor.ts';
-import { linearOf } from '../cpu/segmentation.ts';
+import { linearOf, stackWidthOf } from '../cpu/segmentation.ts';
 import * as state from '../cpu/state.ts';
 import { createDecoder } from './decoded.ts';
 import type { OperationPlan } from './operation-plan.ts';
@@ -66,26 +66,40 @@ export const createPreciseEngine = (cpu: Cpu): PreciseEngine => {
 
   const fetch = (): DecodedInstruction | Outcome => {
     const width = word(cpu, state.CODE_WIDTH) as 16 | 32 | 64;
+    const stack = stackWidthOf(cpu);
     const rip = quad(cpu, state.RIP);
+    const room = bytesInCode(cpu, rip);
+    if (room <= 0) return raise(cpu, 'GP', 0);
     const linear = linearNumber(
       width === 64 ? rip : BigInt.asUintN(32, rip + quad(cpu, state.segmentBase(state.CS))),
     );
     const access = cplOf(cpu) === 3 ? USER_FETCH : FETCH;
     const host = hostAt(cpu, linear, access);
     if (host < 0) return failureOf(host);
-    let decoded = decodeAt(host, width);
+    const first = PAGE_BYTES - (linear & (PAGE_BYTES - 1));
+    // Only near the end of the segment are there fewer bytes than an instruction can have.
+    let decoded =
+      room < MAX_INSTRUCTION_BYTES
+        ? decode(
+            cpu.memory.bytes.subarray(host, host + Math.min(first, room)),
+            0,
+            rip,
+            width,
+            stack,
+          )
+        : decodeAt(host, width, stack);
     if (decoded === 'truncated') {
-      const room = PAGE_BYTES - (linear & (PAGE_BYTES - 1));
-      const next = hostAt(cpu, linear + room, access);
+      if (room <= first) return raise(cpu, 'GP', 0);
+      const next = hostAt(cpu, linear + first, access);
       if (next < 0) return failureOf(next);
-      const bytes = new Uint8Array(MAX_INSTRUCTION_BYTES);
-      bytes.set(cpu.memory.bytes.subarray(host, host + room));
-      const rest = MAX_INSTRUCTION_BYTES - room;
-      bytes.set(cpu.memory.bytes.subarray(next, next + rest), room);
-      decoded = decode(bytes, 0, rip, width);
+      const bytes = new Uint8Array(Math.min(room, MAX_INSTRUCTION_BYTES));
+      bytes.set(cpu.memory.bytes.subarray(host, host + first));
+      const rest = bytes.length - first;
+      bytes.set(cpu.memory.bytes.subarray(next, next + rest), first);
+      decoded = decode(bytes, 0, rip, width, stack);
     }
-    if (decoded === 'tooLong') return raise(cpu, 'GP', 0);
-    return typeof decoded === 'string' ? raise(cpu, 'UD') : decoded;
+    if (decoded === 'tooLong' || decoded === 'truncated') return raise(cpu, 'GP', 0);
+    return decoded === 'invalid' ? raise(cpu, 'UD') : decoded;
   };
 
   const execute = (instruction: DecodedInstruction): Outcome | 'again' => {
@@ -189,6 +203,12 @@ const singleStepTrap = (cpu: Cpu): StepResult => {
   return outcome === OUTCOME.jumped ? 'retired' : stepOf(outcome);
 };
 
+/** How many bytes of code there are from an offset on, up to the code segment's limit. */
+const bytesInCode = (cpu: Cpu, offset: bigint): number =>
+  is64Bit(cpu)
+    ? MAX_INSTRUCTION_BYTES
+    : (word(cpu, state.segmentLimit(state.CS)) >>> 0) - Number(offset) + 1;
+
 /** The reference engine's host over the processor's state. */
 const createHost = (cpu: Cpu): { host: ReferenceHost; takePending: () => Outcome } => {
   let pending: Outcome = OUTCOME.fault;
@@ -217,6 +237,7 @@ const createHost = (cpu: Cpu): { host: ReferenceHost; takePending: () => Outcome
     readSelector: (segment) => quad(cpu, state.segmentSelector(segment)) & 0xffffn,
     readInstructionPointer: () => quad(cpu, state.RIP),
     writeInstructionPointer: (value) => setQuad(cpu, state.RIP, value),
+    isInCodeSegment: (offset) => bytesInCode(cpu, offset) > 0,
     linearOf: (segment, offset, bytes, writes) =>
       linearOf(cpu, segment, offset, bytes, writes) ?? failed(OUTCOME.fault),
     read: (linear, bytes) => {

@@ -75,7 +75,9 @@ const pop = defineInstruction({
     }
     // The address is computed after RSP has been incremented.
     const bytes = s.constant(destination.base === RSP ? width / 8 : 0, 64);
-    const offset = s.bind(s.add(s.addressOf(destination), bytes));
+    const { addressWidth } = s.form;
+    const sum = s.add(s.addressOf(destination), bytes);
+    const offset = s.bind(s.zeroExtend(s.truncate(sum, addressWidth), 64));
     s.store(destination.segment, offset, value);
     s.setRegister(RSP, next);
   },

@@ -3,7 +3,6 @@ import {
   type Cpu,
   cplOf,
   dataAccess,
-  is64Bit,
   quad,
   raise,
   readLinear,
@@ -15,13 +14,13 @@ import {
 import { OUTCOME } from '../processor.ts';
 import { readRflagsOf, writeRflagsOf } from '../rflags.ts';
 import { linearOf } from '../segmentation.ts';
+import { currentStack, setStackPointer } from '../stacks.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation } from './operation.ts';
 
 const IF = 0x200n;
 const IOPL = 0x3000n;
 const AC = 1n << 18n;
-const RSP = state.registerSlot(4);
 /** TF, DF, NT, AC, ID and the status flags: POPF changes them at any level. */
 const CHANGEABLE = 0x24_4dd5n;
 
@@ -57,24 +56,23 @@ const accessControl =
 export const clac = accessControl(false);
 export const stac = accessControl(true);
 
-const stackWidth = (cpu: Cpu): 32 | 64 => (is64Bit(cpu) ? 64 : 32);
-
 export const pushFlags: Operation = (cpu, args) => {
   const bytes = numberAt(args, 0) / 8;
-  const top = BigInt.asUintN(stackWidth(cpu), quad(cpu, RSP) - BigInt(bytes));
+  const { top: old, pointerWidth } = currentStack(cpu);
+  const top = BigInt.asUintN(pointerWidth, old - BigInt(bytes));
   const linear = linearOf(cpu, state.SS, top, bytes, true);
   if (linear === undefined) return OUTCOME.fault;
   // RF and VM are stored as 0.
   const value = BigInt.asUintN(bytes * 8, readRflagsOf(cpu) & ~0x3_0000n);
   const failure = writeLinear(cpu, linear, bytes, value, dataAccess(cpu, true));
   if (failure !== undefined) return failure;
-  setQuad(cpu, RSP, top);
+  setStackPointer(cpu, pointerWidth, top);
   return OUTCOME.next;
 };
 
 export const popFlags: Operation = (cpu, args) => {
   const bytes = numberAt(args, 0) / 8;
-  const top = BigInt.asUintN(stackWidth(cpu), quad(cpu, RSP));
+  const { top, pointerWidth } = currentStack(cpu);
   const linear = linearOf(cpu, state.SS, top, bytes, false);
   if (linear === undefined) return OUTCOME.fault;
   const found = readLinear(cpu, linear, bytes, dataAccess(cpu, false));
@@ -83,6 +81,6 @@ export const popFlags: Operation = (cpu, args) => {
   const mask = CHANGEABLE | (cpl === 0 ? IOPL : 0n) | (cpl <= ioplOf(cpu) ? IF : 0n);
   const changed = bytes === 2 ? mask & 0xffffn : mask;
   writeRflagsOf(cpu, (readRflagsOf(cpu) & ~changed) | (found.value & changed));
-  setQuad(cpu, RSP, BigInt.asUintN(stackWidth(cpu), top + BigInt(bytes)));
+  setStackPointer(cpu, pointerWidth, top + BigInt(bytes));
   return OUTCOME.next;
 };

@@ -6,21 +6,21 @@ import { interruptReturn as returnFromInterrupt } from '../interrupt-return.ts';
 import { OUTCOME, type Outcome } from '../processor.ts';
 import { readRflagsOf, writeRflagsOf } from '../rflags.ts';
 import { isCanonical, loadSegment as load } from '../segmentation.ts';
+import { currentStack, setStackPointer } from '../stacks.ts';
 import * as state from '../state.ts';
 import { numberAt, type Operation } from './operation.ts';
-
-const RSP = state.registerSlot(4);
 
 export const loadSegment: Operation = (cpu, args) => {
   const segment = numberAt(args, 0);
   if (segment === state.CS) return raise(cpu, 'UD');
+  const stack = currentStack(cpu);
   const failure = load(cpu, segment, numberAt(args, 1));
   if (failure !== undefined) return failure;
   if (segment === state.SS) {
     setWord(cpu, state.INTERRUPTIBILITY, word(cpu, state.INTERRUPTIBILITY) | 2);
   }
-  const released = quad(cpu, RSP) + (args[2] ?? 0n);
-  setQuad(cpu, RSP, BigInt.asUintN(is64Bit(cpu) ? 64 : 32, released));
+  const released = args[2] ?? 0n;
+  if (released !== 0n) setStackPointer(cpu, stack.pointerWidth, stack.top + released);
   cpu.invalidate();
   return OUTCOME.next;
 };

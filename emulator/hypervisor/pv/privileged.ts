@@ -96,6 +96,7 @@ const operationOf = (
     readSelector: (segment) => hardware.slot(vcpu, segmentSelector(segment)) & 0xffffn,
     readInstructionPointer: () => hardware.read(FIELD.GUEST_RIP),
     writeInstructionPointer: () => undefined,
+    isInCodeSegment: () => true,
     // An instruction that reads or writes memory itself is none of those that are emulated.
     linearOf: () => undefined,
     read: () => undefined,
