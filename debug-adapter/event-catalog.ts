@@ -2,8 +2,16 @@
  * What there is to break on: exit reasons, hypercalls, exceptions and the other kinds of event,
  * from the emulator's own catalogs.
  */
-import { EXIT_HANDLERS, EXIT_REASONS, HYPERCALL_NAMES, HYPERCALLS } from '../emulator/index.ts';
+import {
+  EXIT_HANDLERS,
+  EXIT_REASONS,
+  HYPERCALL_NAMES,
+  HYPERCALLS,
+  P2M_TYPES,
+  PAGE_TYPES,
+} from '../emulator/index.ts';
 import { EXCEPTIONS } from '../isa/index.ts';
+import { P2M_WORDS } from './p2m-words.ts';
 import type { EventCatalogEntry, EventCatalogGroup } from './protocol.ts';
 
 const handled = new Set(EXIT_HANDLERS.map(({ number }) => number));
@@ -55,6 +63,12 @@ const entry = (name: string, label: string, description: string): EventCatalogEn
   description,
 });
 
+/** L1 to L4 of a PV guest's page tables. */
+const pageTypes = (kind: string, what: string): EventCatalogEntry[] =>
+  PAGE_TYPES.filter((type) => type.endsWith('_page_table')).map((type) =>
+    entry(`${kind}:${type}`, type, `${what}.`),
+  );
+
 export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
   {
     name: 'vm-exit',
@@ -63,12 +77,19 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     events: exits,
   },
   {
+    name: 'vm-entry',
+    label: 'VM entries',
+    description: 'The hypervisor is done with an exit, and the guest goes on.',
+    events: [],
+  },
+  {
     name: 'trap',
     label: 'PV traps',
     description: 'A PV guest enters the hypervisor without VMX; stops before it is handled.',
     filterHint: 'user,#PF',
     events: [
       entry('trap:syscall', 'SYSCALL', 'A hypercall of the kernel, or a system call of a process.'),
+      entry('trap:sysenter', 'SYSENTER', 'A system call of a 32-bit process.'),
       entry('trap:software-interrupt', 'INT n', 'INT3, INTO or INT 80h.'),
       ...EXCEPTIONS.map(({ name, vector, title }) => ({
         name: `trap:${vector}`,
@@ -205,7 +226,10 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
       'directory',
       'mkdir',
       'rm',
+      'getPermissions',
+      'setPermissions',
       'watch',
+      'unwatch',
       'transactionStart',
       'transactionEnd',
     ].map((request) =>
@@ -216,8 +240,10 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     name: 'p2m-change',
     label: 'P2M changes',
     description: 'A guest frame gets another machine frame or another type.',
-    filterHint: '0x1000-0x1fff',
-    events: [],
+    filterHint: 'shared,0x1000-0x1fff',
+    events: P2M_TYPES.map((type) =>
+      entry(`p2m-change:${type}`, type, `A guest frame becomes ${type}: ${P2M_WORDS[type]}.`),
+    ),
   },
   {
     name: 'page-table-update',
@@ -232,6 +258,7 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
         'By the hypercall update_va_mapping.',
       ),
       entry('page-table-update:write', 'Write', 'A plain write, which was emulated.'),
+      ...pageTypes('page-table-update', 'An entry of a table of this type changes'),
     ],
   },
   {
@@ -242,6 +269,7 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     events: [
       entry('page-table-pin:pin', 'Pin', 'A frame is pinned.'),
       entry('page-table-pin:unpin', 'Unpin', 'A frame is unpinned.'),
+      ...pageTypes('page-table-pin', 'A frame is pinned or unpinned as this type'),
     ],
   },
   {
@@ -266,5 +294,11 @@ export const EVENT_CATALOG: readonly EventCatalogGroup[] = [
     events: ['paused', 'unpaused', 'shutdown', 'crashed', 'destroyed'].map((state) =>
       entry(`domain:${state}`, state, `The domain is ${state}.`),
     ),
+  },
+  {
+    name: 'console',
+    label: 'Console output',
+    description: 'A guest prints on its console.',
+    events: [],
   },
 ];

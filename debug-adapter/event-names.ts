@@ -11,6 +11,8 @@ import {
   EXIT_REASONS,
   HYPERCALL_NAMES,
   HYPERCALLS,
+  P2M_TYPES,
+  PAGE_TYPES,
 } from '../emulator/index.ts';
 import { EXCEPTIONS } from '../isa/index.ts';
 
@@ -90,6 +92,17 @@ const NAMES: Partial<Readonly<Record<EventKind, readonly string[]>>> = {
   'shadow-update': ['shadow', 'unshadow', 'sync'],
   grant: ['map', 'unmap', 'transfer'],
   domain: ['created', 'paused', 'unpaused', 'shutdown', 'crashed', 'destroyed'],
+  trap: lower([
+    ...EXCEPTIONS.flatMap(({ name }) => [`#${name}`, name]),
+    ...['exception', 'software-interrupt', 'syscall', 'sysenter', 'kernel', 'user'],
+  ]),
+  'p2m-change': P2M_TYPES,
+  'page-shared': [],
+  'page-unshared': [],
+  'log-dirty': [],
+  'page-swapped': ['out', 'in', 'random', 'lru', 'clock'],
+  'page-table-update': ['mmu_update', 'update_va_mapping', 'write', ...PAGE_TYPES],
+  'page-table-pin': ['pin', 'unpin', ...PAGE_TYPES],
   interrupt: [],
   'vm-entry': [],
   'context-switch': [],

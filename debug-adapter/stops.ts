@@ -3,14 +3,18 @@
  */
 import type {
   AccessEvent,
+  EventChannelEvent,
   GrantEvent,
   MachineEvent,
+  P2mChangeEvent,
+  P2mType,
   ShadowFaultEvent,
   StopReason,
 } from '../emulator/index.ts';
 import { exceptionOf } from '../isa/index.ts';
 import type { Carrier } from './breakpoints/request.ts';
 import { hex } from './numbers.ts';
+import { P2M_WORDS } from './p2m-words.ts';
 import { threadIdOf, vcpuName } from './threads.ts';
 
 /** A stop as DAP's `stopped` event and `exceptionInfo` tell of it. */
@@ -226,7 +230,7 @@ export const explainEvent = (event: MachineEvent): string[] => {
       return [
         event.direction === 'decrease'
           ? `The guest gives gfn ${hex(event.gfn)} back; ${event.mfn === undefined ? 'it had no frame of its own' : `mfn ${hex(event.mfn)} is free again`}.`
-          : `The guest takes gfn ${hex(event.gfn)}; it gets mfn ${hex(event.mfn ?? 0)}.`,
+          : `The guest takes gfn ${hex(event.gfn)}; it gets ${event.mfn === undefined ? 'a frame when it touches it' : `mfn ${hex(event.mfn)}`}.`,
         where,
       ];
     case 'page-shared':
@@ -283,9 +287,70 @@ export const explainEvent = (event: MachineEvent): string[] => {
       ];
     case 'memory-access':
       return [...explainAccess(event), where];
-    default:
+    case 'p2m-change':
+      return [explainP2mChange(event), where];
+    case 'log-dirty':
+      return [
+        `gfn ${hex(event.gfn)} was read-only to find this write; mfn ${hex(event.mfn)} may be written from now on, and the page is noted as dirty.`,
+        where,
+      ];
+    case 'page-table-pin':
+      return [
+        event.action === 'pin'
+          ? `mfn ${hex(event.mfn)} stays a validated ${event.type} until it is unpinned, whether an entry leads to it or not.`
+          : `mfn ${hex(event.mfn)} is no longer held to be a ${event.type}; it is one as long as an entry leads to it.`,
+        where,
+      ];
+    case 'event-channel':
+      return [CHANNEL_ACTIONS[event.action](event.port), where];
+    case 'interrupt':
+      return [`Vector ${hex(event.vector)} is delivered to the guest: ${event.source}.`, where];
+    case 'vm-entry':
+      return [
+        event.injected === undefined
+          ? 'The guest goes on.'
+          : `The guest goes on in its handler of vector ${hex(event.injected)}.`,
+        where,
+      ];
+    case 'context-switch':
+      return [
+        `pCPU ${event.pcpu} runs ${vcpuName(event.domain, event.vcpu)} now; before, ${event.from === undefined ? 'it was idle' : `it ran ${vcpuName(event.from.domain, event.from.vcpu)}`}.`,
+        where,
+      ];
+    case 'domain':
+      return [
+        `Domain ${event.domain} is ${event.state}${event.reason === undefined ? '' : `: ${event.reason}`}.`,
+        where,
+      ];
+    case 'console':
+      return [`The guest printed ${JSON.stringify(event.text)}.`, where];
+    case 'trap':
+      return [
+        ...(event.errorCode === undefined
+          ? []
+          : [
+              `Error code: ${hex(event.errorCode)}${event.vector === 14 ? `, ${pageFaultWords(event.errorCode)}` : ''}.`,
+            ]),
+        ...(event.address === undefined ? [] : [`CR2: ${hex(event.address)}.`]),
+        where,
+      ];
+    case 'vm-exit':
       return [where];
   }
+};
+
+const CHANNEL_ACTIONS: Readonly<Record<EventChannelEvent['action'], (port: number) => string>> = {
+  send: (port) => `An event is sent through port ${port}; the port at its far end is pending.`,
+  bind: (port) => `Port ${port} is in use now: it can get events.`,
+  close: (port) => `Port ${port} is free again, and gets no more events.`,
+  upcall: (port) => `Port ${port} is pending and not masked: the vCPU is told by its upcall.`,
+};
+
+const explainP2mChange = ({ gfn, oldType, newType, mfn }: P2mChangeEvent): string => {
+  const before = oldType === newType ? 'stays' : `was ${oldType}, and is now`;
+  const words = P2M_WORDS[newType as P2mType] ?? newType;
+  const frame = mfn === undefined ? 'without a machine frame' : `at mfn ${hex(mfn)}`;
+  return `gfn ${hex(gfn)} ${before} ${newType} (${words}), ${frame}.`;
 };
 
 const explainGrant = ({ action, other, reference, mfn, domain }: GrantEvent): string => {

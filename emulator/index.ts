@@ -21,6 +21,8 @@ export { createMachine } from './create-vmx-machine.ts';
 export type * from './events.ts';
 export { EXIT_HANDLERS } from './hypervisor/exits/catalog.ts';
 export { HYPERCALL_NAMES, HYPERCALLS } from './hypervisor/hypercalls/catalog.ts';
+export { P2M_TYPES, type P2mType } from './hypervisor/p2m.ts';
+export { PAGE_TYPES } from './hypervisor/pv/mmu/page-types.ts';
 export * from './machine.ts';
 export * from './memory/addresses.ts';
 export { parseScenario } from './scenario/parse-scenario.ts';

@@ -1,8 +1,10 @@
 /**
- * P2M: what is at each guest frame, neighbors of one kind merged.
+ * P2M: what is at each guest frame, neighbors of one kind merged. That of a PV domain is its own
+ * affair; here is what the M2P says of its frames.
  */
-import type { P2mRange } from '../../emulator/index.ts';
+import type { Domain, P2mRange } from '../../emulator/index.ts';
 import { hex, sizeText } from '../numbers.ts';
+import { P2M_WORDS } from '../p2m-words.ts';
 import type { Row } from '../protocol.ts';
 import type { View } from './view.ts';
 
@@ -14,21 +16,29 @@ export const p2m: View = {
 
   rows({ debuggee: { machine } }, parent) {
     if (parent === undefined) {
-      return machine.domains.map(({ id, name, memoryBytes }) => ({
+      return machine.domains.map(({ id, name, memoryBytes, paging }) => ({
         id: `d${id}`,
         label: `${id} ${name}`,
-        detail: sizeText(memoryBytes),
+        detail: `${sizeText(memoryBytes)}${paging === 'direct' ? ', by the M2P' : ''}`,
         icon: 'vm',
         hasChildren: true,
         expanded: true,
       }));
     }
     const domain = machine.domains.find(({ id }) => `d${id}` === parent);
-    return (domain?.p2m() ?? []).map((range) => rangeRow(parent, domain?.id ?? 0, range));
+    if (domain === undefined) return [];
+    return domain.p2m().map((range) => rangeRow(parent, domain, range));
   },
 };
 
-const rangeRow = (parent: string, domain: number, range: P2mRange): Row => {
+const MAPPED_BY: Readonly<Record<Domain['paging'], (permissions: string, size: string) => string>> =
+  {
+    hap: (permissions, size) => `EPT permissions ${permissions}, pages of ${size}`,
+    shadow: (permissions) => `${permissions}; shadow page tables follow`,
+    direct: () => "by the guest's own page tables",
+  };
+
+const rangeRow = (parent: string, { id, paging }: Domain, range: P2mRange): Row => {
   const { first, count, type, mfn, permissions, pageBytes, label } = range;
   const last = first + count - 1;
   const isMapped = mfn !== undefined;
@@ -45,11 +55,12 @@ const rangeRow = (parent: string, domain: number, range: P2mRange): Row => {
     tooltip: [
       `gfn ${hex(first)} to ${hex(last)}`,
       `gpa ${hex(first * PAGE_BYTES)} to ${hex((last + 1) * PAGE_BYTES - 1)}`,
+      `${type}: ${P2M_WORDS[type]}`,
       isMapped
-        ? `maddr ${hex(mfn * PAGE_BYTES)} and on, EPT permissions ${permissions}, pages of ${sizeText(pageBytes ?? PAGE_BYTES)}`
-        : `no machine frames: ${type}`,
+        ? `maddr ${hex(mfn * PAGE_BYTES)}${count > 1 && type !== 'shared' ? ' and on' : ''}, ${MAPPED_BY[paging](permissions, sizeText(pageBytes ?? PAGE_BYTES))}`
+        : 'no machine frame',
     ].join('\n'),
     context: 'p2mRange',
-    ...(isMapped ? { memoryReference: `gpa:d${domain}:${hex(first * PAGE_BYTES)}` } : {}),
+    ...(isMapped ? { memoryReference: `gpa:d${id}:${hex(first * PAGE_BYTES)}` } : {}),
   };
 };
