@@ -51,6 +51,11 @@ import { hashState } from './state-hash.ts';
 export type HardwareFactory = (memory: MachineMemory, events: EventStream) => Hardware;
 
 const DEFAULT_SLICE = 100_000;
+/**
+ * A guest that does nothing but fault retires no instruction: run() comes back after so many faults
+ * all the same, and step() after so many turns.
+ */
+const FRUITLESS_STEPS = 20_000;
 const LARGE_PAGE = 2 << 20;
 /** Room for tables: of each domain, and of the machine. */
 const OVERHEAD = 4 << 20;
@@ -169,11 +174,17 @@ class RunningMachine implements Machine {
 
   #runFor(budget: number): StopReason {
     let left = budget;
-    while (left > 0) {
+    let patience = FRUITLESS_STEPS;
+    while (left > 0 && patience > 0) {
       const before = this.#retired;
+      const handles = this.#pending !== undefined;
       const stop = this.#turn(left, (count) => this.#hypervisor.hardware.run(count));
       if (stop !== undefined) return stop;
-      left -= this.#retired - before;
+      const progress = this.#retired - before;
+      // Without an exit, the whole budget went into deliveries.
+      if (progress > 0) patience = FRUITLESS_STEPS;
+      else patience -= handles || this.#pending !== undefined ? 1 : left;
+      left -= progress;
     }
     return { why: 'budget' };
   }
@@ -432,7 +443,7 @@ class RunningMachine implements Machine {
     }
     const end = this.#retired + budget;
     const { hardware } = this.#hypervisor;
-    while (this.#retired < end) {
+    for (let patience = FRUITLESS_STEPS; this.#retired < end && patience > 0; patience -= 1) {
       const stop = this.#turn(end - this.#retired, (count) =>
         hardware.loaded === target ? hardware.step() : hardware.run(count),
       );

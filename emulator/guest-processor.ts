@@ -7,7 +7,12 @@
  */
 import type { Cpu } from './cpu/cpu.ts';
 import { quad, setQuad, setWord, word } from './cpu/cpu.ts';
-import { deliverEvent, deliverPendingDebug } from './cpu/exceptions.ts';
+import {
+  deliverEvent,
+  deliverPendingDebug,
+  deliverPendingFault,
+  deliverSoftware,
+} from './cpu/exceptions.ts';
 import { linearOfNumber, noSecondStage, type SecondStage } from './cpu/paging.ts';
 import { OUTCOME } from './cpu/processor.ts';
 import { updateMode } from './cpu/segmentation.ts';
@@ -35,6 +40,8 @@ const INJECTION_LENGTH = vmcsEncodingOf('ENTRY_INSTRUCTION_LENGTH');
 const INSTRUCTION_ERROR = vmcsEncodingOf('VM_INSTRUCTION_ERROR');
 const EXIT_REASON = vmcsEncodingOf('EXIT_REASON');
 const EXIT_QUALIFICATION = vmcsEncodingOf('EXIT_QUALIFICATION');
+/** Types 4 to 6 are those of INT n, INT1, INT3 and INTO. */
+const isOfInstruction = (information: bigint): boolean => ((information >> 8n) & 7n) >= 4n;
 /** Bit 31 of an exit reason: VM entry failed. */
 const ENTRY_FAILURE = 0x8000_0000n | BigInt(exitReasonNumber('ENTRY_FAILURE_GUEST_STATE'));
 const VALID = 1n << 31n;
@@ -88,6 +95,8 @@ export const createGuestProcessor = (
   const atEntry = new Int32Array(CHECKED.length);
   /** An exit that happened while an event was injected; the next run reports it. */
   let exitIsDue = false;
+  /** 1 if VM entry has delivered the event of a software interrupt, which so is complete. */
+  let completed = 0;
   /** Whether the last check of VM entry found nothing. */
   let isSound = false;
   /** The VMX-preemption timer starts with the next run, when the time is known. */
@@ -210,12 +219,15 @@ export const createGuestProcessor = (
     }
     if (watches.isActive) watches.begin(quad(cpu, state.RIP));
     cpu.instructionLength = Number(operation.read(INJECTION_LENGTH));
-    const outcome = deliverEvent(cpu, {
+    const isSoftware = isOfInstruction(information);
+    let outcome = (isSoftware ? deliverSoftware : deliverEvent)(cpu, {
       vector: Number(information & 0xffn),
       type: Number((information >> 8n) & 7n),
       errorCode:
         (information & HAS_CODE) === 0n ? undefined : Number(operation.read(INJECTION_CODE)),
     });
+    if (isSoftware && outcome === OUTCOME.jumped) completed = 1;
+    if (outcome === OUTCOME.fault) outcome = deliverPendingFault(cpu);
     return outcome === OUTCOME.exit;
   };
 
@@ -247,8 +259,9 @@ export const createGuestProcessor = (
     return 'exit';
   };
 
-  const run = (budget: number, ignoresBreakpoint: boolean): EngineStop => {
-    engine.begin();
+  const run = (budget: number, ignoresBreakpoint: boolean, iterates = false): EngineStop => {
+    engine.begin(completed);
+    completed = 0;
     if (guest === undefined && !isDeprivileged) throw new Error('No guest has been entered.');
     const boundary = isDeprivileged || guest === undefined ? NO_BOUNDARY : guest.boundary;
     if (timerIsDue) boundary.enter(now());
@@ -265,10 +278,8 @@ export const createGuestProcessor = (
       }
       const before = engine.steps;
       const isFree = boundary.isFree;
-      let result = engine.advance(
-        boundary.watchesEach ? 1 : Math.min(budget - before, boundary.remaining(now())),
-        isFree,
-      );
+      const limit = boundary.watchesEach ? 1 : Math.min(budget - before, boundary.remaining(now()));
+      let result = iterates ? engine.iterate() : engine.advance(limit, isFree);
       if (result === 'cpuid') result = passCpuid() ? 'retired' : engine.finishCpuid();
       if (engine.steps > before) isFirst = false;
       switch (result) {
@@ -280,7 +291,7 @@ export const createGuestProcessor = (
         case 'unfinished':
           iterations += 1;
           isFirst = true;
-          if (iterations > ITERATIONS_AT_ONCE) return 'budget';
+          if (iterates || iterations > ITERATIONS_AT_ONCE) return 'budget';
           break;
         case 'delivered':
           if (stopIsDue) {
@@ -322,7 +333,7 @@ export const createGuestProcessor = (
       resolves = handle;
     },
     run: (budget) => run(budget, false),
-    step: () => run(1, true),
+    step: (iterates) => run(1, true, iterates),
     selectTlb: (tag) => tlb?.select(tag),
     tlbMissesOf: (tag) => tlb?.missesOf(tag),
     setWatches: (list) => {

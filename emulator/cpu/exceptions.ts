@@ -89,23 +89,40 @@ export const deliverPendingDebug = (cpu: Cpu): Outcome => {
   return deliverFault(cpu, DB, undefined);
 };
 
+/**
+ * Delivers the event of INT n and its kin. A fault on the way is left pending, as one of the
+ * instruction, which has not completed then; deliverPendingFault() tells of the event all the same.
+ */
+export const deliverSoftware = (cpu: Cpu, event: DeliveredEvent): Outcome => {
+  const outcome = deliver(cpu, event);
+  if (outcome !== OUTCOME.fault) return leave(cpu, outcome);
+  markExternal(cpu, event);
+  return outcome;
+};
+
 /** Delivers an interrupt or an injected event; a fault on the way is delivered instead. */
 export const deliverEvent = (cpu: Cpu, event: DeliveredEvent): Outcome => {
   const outcome = deliver(cpu, event);
   if (outcome !== OUTCOME.fault) return leave(cpu, outcome);
-  if (isExternal(event) && tellsExternal(word(cpu, state.FAULT_VECTOR))) {
-    setWord(cpu, state.FAULT_ERROR, word(cpu, state.FAULT_ERROR) | 1);
-  }
+  markExternal(cpu, event);
   // Only exceptions combine to a double fault; interrupts are benign.
   const first = event.type === EVENT_TYPE.hardwareException ? event.vector : undefined;
   return deliverSecond(cpu, first);
 };
 
+/** The error code of a fault on the way of an event that is not the program's own has EXT set. */
+const markExternal = (cpu: Cpu, event: DeliveredEvent): void => {
+  if (isExternal(event) && tellsExternal(word(cpu, state.FAULT_VECTOR))) {
+    setWord(cpu, state.FAULT_ERROR, word(cpu, state.FAULT_ERROR) | 1);
+  }
+};
+
 /** `FAULT_ADDRESS` holds what becomes CR2 at a page fault, and the bits for DR6 at a #DB. */
 const deliverFault = (cpu: Cpu, vector: number, errorCode: number | undefined): Outcome => {
-  if (cpu.nonRoot?.interceptsException(vector, errorCode) === true) return leave(cpu, OUTCOME.exit);
-  const address = quad(cpu, state.FAULT_ADDRESS);
+  const isIntercepted = cpu.nonRoot?.interceptsException(vector, errorCode) === true;
   cpu.nmiUnblocked = false;
+  if (isIntercepted) return leave(cpu, OUTCOME.exit);
+  const address = quad(cpu, state.FAULT_ADDRESS);
   if (vector === PF) setQuad(cpu, state.CR2, address);
   if (vector === DB) {
     setQuad(cpu, state.DR6, quad(cpu, state.DR6) | address);

@@ -51,8 +51,8 @@ export const interruptReturn = (cpu: Cpu, width: number): Outcome => {
   if (width === 64 && returnUsually(cpu)) return OUTCOME.jumped;
   unblockNmi(cpu);
   const outcome = returnToFrame(cpu, width);
-  // A fault or a VM exit is still to tell that the blocking has ended.
-  if (outcome === OUTCOME.jumped) cpu.nmiUnblocked = false;
+  // A fault is still to tell that the blocking has ended; a VM exit has done so.
+  if (outcome !== OUTCOME.fault) cpu.nmiUnblocked = false;
   return outcome;
 };
 

@@ -19,14 +19,16 @@ export interface Engine
     FastEngine,
     'remembered' | 'forget' | 'forgetFrame' | 'noteWrite' | 'setBreakpoints'
   > {
-  /** The state may have been changed by others; counts from 0 again. */
-  begin(): void;
+  /** The state may have been changed by others; counts from 0 again, or with what is given. */
+  begin(retired?: number): void;
   /**
    * Runs at most `limit` instructions and deliveries, and ends with the first instruction that is not
    * plain; if `isFree`, nobody needs to look after one that is not, and only what is more than an
    * operation or a delivery ends it. Before any but the first it stops at breakpoints.
    */
   advance(limit: number, isFree: boolean): Advance;
+  /** One instruction, or one iteration of a repeated one. */
+  iterate(): StepResult;
   finishCpuid(): StepResult;
   /** The instruction at RIP was done by others. */
   skip(lengthBytes: number): void;
@@ -82,11 +84,12 @@ export const createReferenceEngine = (cpu: Cpu): Engine => {
     get steps() {
       return retired + delivered;
     },
-    begin() {
-      retired = 0;
+    begin(count = 0) {
+      retired = count;
       delivered = 0;
     },
     advance,
+    iterate: advance,
     finishCpuid: advance,
     skip(lengthBytes) {
       advanceRip(cpu, lengthBytes);
@@ -164,12 +167,13 @@ export const createFastEngine = (cpu: Cpu, mustStop: () => boolean = () => false
     get steps() {
       return retired + delivered;
     },
-    begin() {
-      retired = 0;
+    begin(count = 0) {
+      retired = count;
       delivered = 0;
       fast.begin();
     },
     advance,
+    iterate: step,
     finishCpuid: operate,
     skip(lengthBytes) {
       advanceRip(cpu, lengthBytes);

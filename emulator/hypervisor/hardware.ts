@@ -56,8 +56,8 @@ export interface Hardware {
   readonly trap?: Trap | undefined;
   /** Runs the entered guest for at most `budget` instructions. */
   run(budget: number): EngineStop;
-  /** Runs exactly one instruction of the entered guest. */
-  step(): EngineStop;
+  /** Runs exactly one instruction of the entered guest, or one iteration of a repeated one. */
+  step(iterates?: boolean): EngineStop;
   /** Instructions that the last run or step retired. */
   readonly retired: number;
   /** The time-stamp counter when the next run starts. */

@@ -108,8 +108,7 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
     write(F.vectoring, BigInt(cpu.delivering));
     const hasCode = (cpu.delivering & HAS_CODE) !== 0;
     write(F.vectoringCode, BigInt(hasCode ? cpu.deliveringErrorCode : 0));
-    cpu.delivering = 0;
-    cpu.nmiUnblocked = false;
+    // An engine may make the same exit twice: that an event is being delivered ends with its delivery.
     saveHeldStep();
     if (details.resume !== undefined) saveResumeFlag(details.resume);
   };

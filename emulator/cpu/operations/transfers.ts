@@ -1,7 +1,7 @@
 /** Segment loads, software interrupts, SYSCALL and SYSRET. SDM Vol. 2A and 2B; Vol. 3A 5.8.8. */
 import { INTERRUPT_KIND } from '../../../isa/index.ts';
 import { type Cpu, cplOf, is64Bit, quad, raise, setQuad, setWord, word } from '../cpu.ts';
-import { deliverEvent, EVENT_TYPE } from '../exceptions.ts';
+import { deliverSoftware, EVENT_TYPE } from '../exceptions.ts';
 import { interruptReturn as returnFromInterrupt } from '../interrupt-return.ts';
 import { OUTCOME, type Outcome } from '../processor.ts';
 import { readRflagsOf, writeRflagsOf } from '../rflags.ts';
@@ -49,7 +49,7 @@ export const interrupt: Operation = (cpu, args) => {
         : EVENT_TYPE.softwareInterrupt;
   const isIntercepted = () => cpu.nonRoot?.interceptsException(vector, undefined, type) === true;
   if (kind !== INTERRUPT_KIND.int && isIntercepted()) return OUTCOME.exit;
-  return deliverEvent(cpu, { vector, type, errorCode: undefined });
+  return deliverSoftware(cpu, { vector, type, errorCode: undefined });
 };
 
 export const interruptReturn: Operation = (cpu, args): Outcome =>

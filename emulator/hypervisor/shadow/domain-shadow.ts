@@ -18,7 +18,7 @@ const MIB = 2 ** 20;
 const BYTES_OF_VCPU = MIB;
 const BYTES_OF_MIB = 8192;
 /** One instruction may need the tables of several addresses at once. */
-const LEAST_PAGES = 64;
+const LEAST_PAGES = 32;
 
 /** Frames for shadow pages, and one for the top of each vCPU. */
 const shadowFramesOf = (config: DomainConfig): { pages: number; tops: number } => {

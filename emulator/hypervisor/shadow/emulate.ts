@@ -78,7 +78,10 @@ const tooMany = ({ hypervisor, vcpu }: ExitContext): NextFault => {
   return { kind: 'over' };
 };
 
-/** VM entry, and the instruction, or just the delivery of the event that was interrupted. */
+/**
+ * VM entry, and the instruction, or just the delivery of the event that was interrupted. Of a repeated
+ * instruction it is one iteration: the next may depend on what this one writes to a table.
+ */
 const runStep = (context: ExitContext): string => {
   const { hypervisor, vcpu } = context;
   const { hardware } = hypervisor;
@@ -90,7 +93,7 @@ const runStep = (context: ExitContext): string => {
     endDomain(hypervisor, vcpu, 'crash', `VM entry failed: ${problem}`);
     return 'failed';
   }
-  const stop = isDelivery ? hardware.run(0) : hardware.step();
+  const stop = isDelivery ? hardware.run(0) : hardware.step(true);
   vcpu.retired += hardware.retired;
   return stop;
 };

@@ -59,7 +59,6 @@ export function* handleShadowFault(context: ExitContext, shadow: ShadowPaging): 
     injectFault(context, fault, diagnosis.errorCode);
     return;
   }
-  forgetResumeFlag(context);
   const { gpa, p2mType } = diagnosis;
   if (diagnosis.kind === 'p2m' && fault.access.execute) {
     yield step('Inject #GP(0)', () => `there is no code to run at gpa ${hex(gpa)} (${p2mType})`);
@@ -71,6 +70,7 @@ export function* handleShadowFault(context: ExitContext, shadow: ShadowPaging): 
     TITLES[diagnosis.kind],
     () => `gpa ${hex(gpa)}, ${p2mType}: ${REASONS[diagnosis.kind]}`,
   );
+  forgetResumeFlag(context);
   const next = (): NextFault => nextFault(context, shadow);
   const done = resolve(context, shadow, fault, diagnosis);
   if (done.kind !== 'open') return;
@@ -121,12 +121,12 @@ const nextFault = (context: ExitContext, shadow: ShadowPaging): NextFault => {
     injectFault(context, fault, diagnosis.errorCode);
     return { kind: 'over' };
   }
-  forgetResumeFlag(context);
   if (diagnosis.kind === 'p2m' && fault.access.execute) {
     accessedBy(context, fault, diagnosis);
     injectException(context, GP, 0);
     return { kind: 'over' };
   }
+  forgetResumeFlag(context);
   return resolve(context, shadow, fault, diagnosis);
 };
 
@@ -185,7 +185,10 @@ const forgetResumeFlag = (context: ExitContext): void => {
     (vectoring & VALID) !== 0n &&
     ((vectoring >> 8n) & 7n) === HARDWARE_EXCEPTION &&
     Number(vectoring & 0xffn) !== DB;
-  if (isFault) return;
+  if (!isFault) clearResumeFlag(context);
+};
+
+const clearResumeFlag = (context: ExitContext): void => {
   const rflags = readField(context, FIELD.GUEST_RFLAGS);
   writeField(context, FIELD.GUEST_RFLAGS, rflags & ~RFLAGS_RF);
 };
@@ -197,6 +200,7 @@ const injectFault = (context: ExitContext, fault: ShadowFault, errorCode: number
   const isException = (vectoring & VALID) !== 0n && ((vectoring >> 8n) & 7n) === HARDWARE_EXCEPTION;
   const first = isException ? Number(vectoring & 0xffn) : undefined;
   if (first === DF) {
+    clearResumeFlag(context);
     endDomain(
       hypervisor,
       vcpu,
