@@ -145,16 +145,16 @@ deflate:
         print   " pages.", 10
 
 tell_current:
-        call    current
+        mov     eax, [balloon_pages]
         mov     ecx, [free_pages]
         mov     edx, [cache_pages]
-        print   "The domain has "
+        print   "Pages in the balloon: "
         print_decimal rax
-        print   " pages, "
+        print   ", free: "
         print_decimal rcx
-        print   " free and "
+        print   ", cached: "
         print_decimal rdx
-        print   " cached.", 10
+        print   ".", 10
         ret
 
 ; RAX = pages that the domain has.
