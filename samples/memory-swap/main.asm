@@ -68,7 +68,4 @@ value_of:
         imul    rax, rdx
         ret
 
-section .bss
-alignb 4096
-pages:
-        resb    PAGES * PAGE_SIZE
+pages   equ 6 << 20                             ; memory of the domain behind the program
