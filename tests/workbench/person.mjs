@@ -161,14 +161,18 @@ const steps = {
   },
 
   'shows the picture in high contrast': async (page, _url, shoot) => {
-    await command(page, 'Preferences: Color Theme');
-    await page.keyboard.type('Dark High Contrast');
-    await page.keyboard.press('Enter');
-    await page.waitForSelector('.monaco-workbench.hc-black', WAIT);
+    // VS Code follows the system to a theme of high contrast.
+    await page.emulateMedia({ forcedColors: 'active' });
+    await page.waitForSelector('.monaco-workbench:is(.hc-black, .hc-light)', WAIT);
     await command(page, 'Hyperstep: Show Machine Memory');
     await webview(page).locator('#legend button').first().waitFor(WAIT);
     await page.waitForTimeout(700);
+    for (const _ of [1, 2, 3, 4]) {
+      await webview(page).getByRole('button', { name: 'Zoom in' }).click();
+    }
+    await page.waitForTimeout(300);
     await shoot('memory-picture-contrast');
+    await page.emulateMedia({ forcedColors: 'none' });
   },
 
   stops: async (page) => {
