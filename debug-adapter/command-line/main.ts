@@ -83,6 +83,7 @@ program
   .option('-I, --include <folder...>', 'folders searched for included files')
   .option('-m, --memory <mebibytes>', "the domain's memory; default 64", positive)
   .option('--no-hap', 'shadow page tables in place of EPT')
+  .option('--swap-file <file>', 'where pages go that are swapped out; else they stay in memory')
   .option('--cmdline <text>', 'command line of the guest')
   .addOption(domainType())
   .option('--vcpus <n>', "the domain's vCPUs; default 1", positive)

@@ -11,6 +11,8 @@ import {
   type Machine,
   type MachineEvent,
   type StopReason,
+  type SwapDevice,
+  swapBytesOf,
   totalOf,
 } from '../../emulator/index.ts';
 import { createConsoleDecoder } from '../console-text.ts';
@@ -18,6 +20,7 @@ import { parseEventName, parseWatchName } from '../event-names.ts';
 import { type OpenedGuests, openGuests } from '../programs/open-guests.ts';
 import { LaunchError } from '../programs/open-program.ts';
 import { nodeHost } from './node-host.ts';
+import { openSwapFile, type SwapFile } from './swap-file.ts';
 import type { TypedInput } from './typed-input.ts';
 
 export interface RunOptions {
@@ -35,6 +38,8 @@ export interface RunOptions {
   readonly engine?: EngineName;
   /** Prints what each domain has cost in simulated cycles. */
   readonly costs?: boolean;
+  /** Where pages go that are swapped out; otherwise they are kept in memory. */
+  readonly swapFile?: string;
 }
 
 export interface RunOutput {
@@ -62,18 +67,20 @@ export const runProgram = async (
   input?: TypedInput,
 ): Promise<number> => {
   let machine: Machine;
+  let swapFile: SwapFile | undefined;
   try {
-    machine = createWith(
-      await openGuests(nodeHost, file, { ...options, domainType: options.type }),
-      options,
-      output,
-    );
+    const guests = await openGuests(nodeHost, file, { ...options, domainType: options.type });
+    if (options.swapFile !== undefined) {
+      swapFile = openSwapFile(options.swapFile, swapBytesOf(guests.config.domains));
+    }
+    machine = createWith(guests, options, output, swapFile);
   } catch (error) {
     const problems =
       error instanceof LaunchError
         ? error.problems
         : [error instanceof Error ? error.message : String(error)];
     for (const problem of problems) output.complain(problem);
+    swapFile?.close();
     return EXIT_CODES.badInput;
   }
   const report = (event: MachineEvent): void => {
@@ -86,19 +93,28 @@ export const runProgram = async (
       return undefined;
     });
   }
-  const isPlaced =
-    place(machine, options.trace ?? [], output, report) &&
-    place(machine, options.breakOn ?? [], output, undefined);
-  if (!isPlaced) return EXIT_CODES.badInput;
   try {
+    const isPlaced =
+      place(machine, options.trace ?? [], output, report) &&
+      place(machine, options.breakOn ?? [], output, undefined);
+    if (!isPlaced) return EXIT_CODES.badInput;
     return await runToEnd(machine, options, output, report, input);
   } finally {
     input?.close();
+    swapFile?.close();
   }
 };
 
 /** With several domains, each line of a console says whose it is, as Xen's own console does. */
-const createWith = ({ config }: OpenedGuests, { json }: RunOptions, output: RunOutput): Machine => {
+const createWith = (
+  guests: OpenedGuests,
+  { json }: RunOptions,
+  output: RunOutput,
+  device: SwapDevice | undefined,
+): Machine => {
+  const swap = { policy: 'clock', ...guests.config.swap } as const;
+  const config =
+    device === undefined ? guests.config : { ...guests.config, swap: { ...swap, device } };
   if (json === true) return createMachine(config);
   const isOne = config.domains.length === 1;
   const decode = createConsoleDecoder();

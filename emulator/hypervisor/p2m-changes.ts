@@ -48,13 +48,16 @@ const change = (
   mfn: Mfn | undefined,
   perform: () => boolean,
 ): boolean => {
-  const old = domain.p2m.lookup(gfn);
+  const { p2m } = domain;
+  const oldMfn = p2m.mfnOf(gfn);
+  const isTold = hypervisor.events.wants('p2m-change');
+  const oldType = isTold ? p2m.typeOf(gfn) : 'hole';
   if (!perform()) return false;
   hypervisor.p2mChanges = (hypervisor.p2mChanges ?? 0) + 1;
   // Of an entry that was not present nothing is remembered.
-  if (old.mfn !== undefined) hypervisor.hardware.forgetFrame?.(gfn, old.mfn);
-  if (hypervisor.events.wants('p2m-change')) {
-    emitOf(hypervisor, domain, { kind: 'p2m-change', gfn, oldType: old.type, newType: type, mfn });
+  if (oldMfn !== undefined) hypervisor.hardware.forgetFrame?.(gfn, oldMfn);
+  if (isTold) {
+    emitOf(hypervisor, domain, { kind: 'p2m-change', gfn, oldType, newType: type, mfn });
   }
   return true;
 };

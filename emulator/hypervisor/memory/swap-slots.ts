@@ -42,7 +42,10 @@ export interface SwapSlots extends SavedPart {
 
 const PAGE = 4096;
 const DESCRIPTOR = 32;
-const MAGIC = 0x5057_5348;
+/** "HSWP", the first bytes of a device that was used. */
+export const SWAP_MAGIC = 0x5057_5348;
+/** Descriptors are made void in pieces of so many bytes. */
+const CLEARED = 65_536;
 const SUMMED = 24;
 const FREE = 0;
 const USED = 1;
@@ -113,7 +116,7 @@ export const createSwapSlots = (device: SwapDevice): SwapSlots => {
   const writeHeader = (): void => {
     const header = new Uint8Array(16);
     const view = new DataView(header.buffer);
-    view.setUint32(0, MAGIC, true);
+    view.setUint32(0, SWAP_MAGIC, true);
     view.setUint32(4, count, true);
     view.setUint32(8, checksumOf(header.subarray(0, 8)), true);
     device.write(0, header);
@@ -177,8 +180,11 @@ export const createSwapSlots = (device: SwapDevice): SwapSlots => {
   };
 
   function format(): void {
-    for (let slot = 0; slot < count; slot += 1) {
-      if (readDescriptor(slot) !== undefined) erase(slot);
+    const zeros = new Uint8Array(CLEARED);
+    for (let at = 0; at < count * DESCRIPTOR; at += CLEARED) {
+      const room = Math.min(CLEARED, count * DESCRIPTOR - at);
+      const isVoid = device.read(PAGE + at, room)?.every((byte) => byte === 0) === true;
+      if (!isVoid) device.write(PAGE + at, zeros.subarray(0, room));
     }
     writeHeader();
     isUsed.fill(FREE);

@@ -63,15 +63,22 @@ export const unitsOf = (hypervisor: Hypervisor): MemoryUnits => {
   return hypervisor.memory;
 };
 
+/** The size of a swap device that has room for every page of the domains. */
+export const swapBytesOf = (domains: MachineConfig['domains']): number =>
+  deviceBytesFor(
+    domains.reduce(
+      (sum, { memoryBytes, maximumMemoryBytes = memoryBytes }) => sum + maximumMemoryBytes / 4096,
+      0,
+    ),
+  );
+
 /** Makes the units as a machine is configured; once, before its domains are built. */
 export const configureUnits = (hypervisor: Hypervisor, config: MachineConfig): MemoryUnits => {
-  const slots = config.domains.reduce(
-    (sum, { memoryBytes, maximumMemoryBytes = memoryBytes }) => sum + maximumMemoryBytes / 4096,
-    0,
-  );
-  const device = config.swap?.device ?? createMemoryDevice(deviceBytesFor(slots));
+  const device = config.swap?.device ?? createMemoryDevice(swapBytesOf(config.domains));
   const units = createUnits(hypervisor, device, config.swap?.policy);
   hypervisor.memory = units;
+  // A device from outside may hold what another machine has left.
+  if (config.swap?.device !== undefined) units.swap.slots.format();
   units.sharing.configure(config.sharing);
   units.balance.configure(config.overcommit);
   return units;
