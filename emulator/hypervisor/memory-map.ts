@@ -11,7 +11,7 @@ import {
 } from '../machine.ts';
 import { type Mfn, maddrOf } from '../memory/addresses.ts';
 import type { XenDomain } from './domain.ts';
-import { OWNER_FREE, OWNER_HYPERVISOR, OWNER_SHARED } from './frames.ts';
+import { type Frames, OWNER_FREE, OWNER_HYPERVISOR, OWNER_SHARED } from './frames.ts';
 import { GNTMAP } from './grants/map.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { permissionsOf } from './p2m.ts';
@@ -40,22 +40,29 @@ export const mapMemory = (hypervisor: Hypervisor): MachineMemoryMap => {
     kinds[mfn] = NUMBERS[kind];
     whose[mfn] = domain;
   };
-  for (let mfn = 0; mfn < frames.owners.length; mfn += 1) {
-    const owner = frames.owners[mfn] ?? OWNER_FREE;
-    if (owner === OWNER_HYPERVISOR) kinds[mfn] = NUMBERS.hypervisor;
-    else if (owner === OWNER_SHARED) kinds[mfn] = NUMBERS.shared;
-    else if (owner !== OWNER_FREE) mark(mfn, 'ram', owner);
-    else {
-      const former = emptied.of(mfn);
-      if (former !== undefined) mark(mfn, former.reason, former.domain);
-    }
-  }
+  markOwners(frames, kinds, whose);
+  emptied.each((mfn, { reason, domain }) => mark(mfn, reason, domain));
   for (const domain of domains.values()) markDomain(domain, mark);
   markPvFrames(hypervisor, kinds);
   for (const { mfn } of eachGrant(hypervisor)) {
     if (kinds[mfn] === NUMBERS.ram) kinds[mfn] = NUMBERS.granted;
   }
   return { kinds, domains: whose };
+};
+
+/** There may be a million frames: nothing is looked up here. */
+const markOwners = ({ owners }: Frames, kinds: Uint8Array, whose: Uint16Array): void => {
+  const { ram, hypervisor, shared } = NUMBERS;
+  for (let mfn = 0; mfn < owners.length; mfn += 1) {
+    const owner = owners[mfn] as number;
+    if (owner === OWNER_FREE) continue;
+    if (owner === OWNER_HYPERVISOR) kinds[mfn] = hypervisor;
+    else if (owner === OWNER_SHARED) kinds[mfn] = shared;
+    else {
+      kinds[mfn] = ram;
+      whose[mfn] = owner;
+    }
+  }
 };
 
 const markDomain = (

@@ -22,6 +22,7 @@ export interface EmptiedFrames extends SavedPart {
   note(mfn: Mfn, reason: EmptiedReason, domain: number, gfn: number): void;
   /** Undefined for a frame that is in use, or free for another reason. */
   of(mfn: number): EmptiedFrame | undefined;
+  each(visit: (mfn: number, frame: EmptiedFrame) => void): void;
 }
 
 type Saved = readonly (readonly [mfn: number, reason: number, domain: number, gfn: number])[];
@@ -34,6 +35,17 @@ export const createEmptiedFrames = ({ owners, onFree }: Frames): EmptiedFrames =
     reasons[mfn] = 0;
   });
   const reasonOf = (mfn: number): number => (owners[mfn] === OWNER_FREE ? (reasons[mfn] ?? 0) : 0);
+  const of = (mfn: number): EmptiedFrame | undefined => {
+    const reason = REASONS[reasonOf(mfn)] ?? 'none';
+    if (reason === 'none') return undefined;
+    return { reason, domain: domains[mfn] ?? 0, gfn: gfns[mfn] ?? NO_GFN };
+  };
+  const each: EmptiedFrames['each'] = (visit) => {
+    for (let mfn = 0; mfn < reasons.length; mfn += 1) {
+      const frame = reasons[mfn] === 0 ? undefined : of(mfn);
+      if (frame !== undefined) visit(mfn, frame);
+    }
+  };
   return {
     note(mfn, reason, domain, gfn) {
       if (owners[mfn] !== OWNER_FREE) return;
@@ -41,17 +53,13 @@ export const createEmptiedFrames = ({ owners, onFree }: Frames): EmptiedFrames =
       domains[mfn] = domain;
       gfns[mfn] = gfn;
     },
-    of(mfn) {
-      const reason = REASONS[reasonOf(mfn)] ?? 'none';
-      if (reason === 'none') return undefined;
-      return { reason, domain: domains[mfn] ?? 0, gfn: gfns[mfn] ?? NO_GFN };
-    },
+    of,
+    each,
     save() {
       const saved: [number, number, number, number][] = [];
-      for (let mfn = 0; mfn < owners.length; mfn += 1) {
-        const reason = reasonOf(mfn);
-        if (reason !== 0) saved.push([mfn, reason, domains[mfn] ?? 0, gfns[mfn] ?? NO_GFN]);
-      }
+      each((mfn, { reason, domain, gfn }) => {
+        saved.push([mfn, REASONS.indexOf(reason), domain, gfn]);
+      });
       return saved;
     },
     restore(value: SavedValue) {
