@@ -50,12 +50,20 @@ main:
         jmp     .next
 .zero:
         rol     r13, 1
+        cmp     qword [rdi], 0
+        je      .next                   ; of a domU: a dom0 gets memory as it was left
+        test    ebx, ebx
+        jnz     .next
+        mov     qword [rdi], 0
 .next:
         inc     r14d
         cmp     r14d, [pages]
         jb      .page
+        test    ebx, ebx
+        jz      .right                  ; nothing was written before
         cmp     r12, r15
         jne     .wrong
+.right:
         print   "round "
         print_decimal rbx
         print   ": all as it was written", 10
