@@ -451,3 +451,21 @@ test.each([-1, 0.5, 2 ** 40, '1'])('there is no machine frame %s', async (mfn) =
     message: `There is no machine frame ${mfn}.`,
   });
 });
+
+test.each([
+  ['hello', /^64 MiB$/, /EPT permissions rwx/],
+  ['pv-hello', /, by the M2P$/, /by the guest's own page tables/],
+])('the P2M of %s says what maps it', async (sample, detail, mapped) => {
+  const client = connect();
+  await start(client, { program: `${samples}/${sample}/main.asm` });
+  const [domain] = (await client.ask<{ rows: Row[] }>('hyperstep/rows', { view: 'p2m' })).rows;
+  const { rows } = await client.ask<{ rows: Row[] }>('hyperstep/rows', {
+    view: 'p2m',
+    parent: 'd1',
+  });
+
+  expect(domain?.detail).toMatch(detail);
+  const ram = rows.find(({ detail: words }) => words?.startsWith('ram'));
+  expect(ram?.tooltip).toMatch(mapped);
+  expect(ram?.tooltip).toContain("ram: the domain's own memory");
+});
