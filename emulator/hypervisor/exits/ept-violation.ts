@@ -68,7 +68,8 @@ export const eptViolation: ExitHandler = {
   },
 };
 
-const RAM_STEPS: Partial<Record<P2mType, string>> = {
+/** What is done about an access to RAM that is away, shared or watched. */
+export const RAM_STEPS: Partial<Record<P2mType, string>> = {
   shared: 'Give the page a frame of its own',
   paged: 'Bring the page back from the swap device',
   'on-demand': 'Give the page its first frame',
@@ -76,7 +77,7 @@ const RAM_STEPS: Partial<Record<P2mType, string>> = {
 };
 
 /** Gets a page of RAM ready. A sentence if that is not possible now; the domain is paused then. */
-const makeReady = (
+export const makeReady = (
   { hypervisor, vcpu: { domain } }: ExitContext,
   gfn: Gfn,
   access: PageAccess,

@@ -8,7 +8,8 @@ import { exceptionOf } from '../../../isa/index.ts';
 import { linearNumber } from '../../cpu/paging.ts';
 import { CR2 } from '../../cpu/state.ts';
 import type { ShadowFaultEvent } from '../../events.ts';
-import { gva } from '../../memory/addresses.ts';
+import { type Gfn, gfnOf, gva, mfnOf } from '../../memory/addresses.ts';
+import { makeReady, RAM_STEPS } from '../exits/ept-violation.ts';
 import {
   type ExitContext,
   type ExitSteps,
@@ -21,6 +22,7 @@ import {
 import { shadowedPagingOf } from '../guest-control.ts';
 import { FIELD } from '../hardware.ts';
 import { emit, endDomain } from '../hypervisor.ts';
+import { isRam } from '../memory/units.ts';
 import { emulateStep, type NextFault, type OpenedAccess } from './emulate.ts';
 import {
   diagnose,
@@ -60,6 +62,12 @@ export function* handleShadowFault(context: ExitContext, shadow: ShadowPaging): 
     return;
   }
   const { gpa, p2mType } = diagnosis;
+  if (diagnosis.kind === 'p2m' && isRam(p2mType)) {
+    yield step(RAM_STEPS[p2mType] ?? 'Go on', () => `gfn ${hex(gfnOf(gpa))} is ${p2mType}`);
+    const problem = makeReady(context, gfnOf(gpa), accessName(fault));
+    if (problem !== undefined) yield step('Pause the domain', () => problem);
+    return;
+  }
   if (diagnosis.kind === 'p2m' && fault.access.execute) {
     yield step('Inject #GP(0)', () => `there is no code to run at gpa ${hex(gpa)} (${p2mType})`);
     accessedBy(context, fault, diagnosis);
@@ -121,6 +129,11 @@ const nextFault = (context: ExitContext, shadow: ShadowPaging): NextFault => {
     injectFault(context, fault, diagnosis.errorCode);
     return { kind: 'over' };
   }
+  const { gpa, p2mType } = diagnosis;
+  if (diagnosis.kind === 'p2m' && isRam(p2mType)) {
+    const problem = makeReady(context, gfnOf(gpa), accessName(fault));
+    return { kind: problem === undefined ? 'resolved' : 'over' };
+  }
   if (diagnosis.kind === 'p2m' && fault.access.execute) {
     accessedBy(context, fault, diagnosis);
     injectException(context, GP, 0);
@@ -167,12 +180,18 @@ const examine = (
 };
 
 const accessedBy = (
-  { hypervisor }: ExitContext,
+  { hypervisor, vcpu }: ExitContext,
   { access }: ShadowFault,
   { translation }: OpenedAccess,
 ): void => {
-  const { hardware } = hypervisor;
-  markAccessed(hardware.memory, translation, access.write, (maddr) => hardware.noteWrite(maddr, 4));
+  const { hardware, frames } = hypervisor;
+  const { domain } = vcpu;
+  markAccessed(hardware.memory, translation, access.write, (maddr) => {
+    // The processor's own setting of these bits is a write of the guest's.
+    const gfn = frames.gfns[mfnOf(maddr)] as Gfn;
+    if (domain.p2m.typeOf(gfn) === 'logdirty') hypervisor.memory?.prepare(domain, gfn, 'write');
+    hardware.noteWrite(maddr, 4);
+  });
 };
 
 /**

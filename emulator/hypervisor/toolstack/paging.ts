@@ -94,7 +94,7 @@ export const logDirty = forGuest(
   'Note the first write to each page; list the pages that were written',
   (hypervisor, domain, [what]) => {
     const { logDirty: log } = unitsOf(hypervisor);
-    if (!hasPageStates(domain)) return failed(refusal(domain));
+    if (domain.type === 'pv') return failed(refusal(domain));
     if (what === 'on') log.start(domain);
     else if (what === 'off') log.stop(domain);
     else if (what !== 'clean' && what !== undefined) return failed(`Usage: xl ${logDirty.usage}`);
