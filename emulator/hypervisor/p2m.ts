@@ -47,8 +47,8 @@ const FRAME_HIGH = 0x000f_ffff;
 const TWO_20 = 2 ** 20;
 /** Accessed and dirty flags in bit 6, walk length 4 (minus 1) in 5:3, write-back in 2:0; SDM Vol. 3C 24.6.11. */
 const EPTP_ATTRIBUTES = (1n << 6n) | (3n << 3n) | 6n;
-/** Frames above the 4-level range. */
-export const MAXIMUM_GFN = 2 ** 36;
+/** Frames from here on are always holes: what frames know of their gfns has 32 bits. */
+export const MAXIMUM_GFN = NO_GFN;
 
 const NUMBERS = Object.fromEntries(P2M_TYPES.map((type, number) => [type, number])) as Readonly<
   Record<P2mType, number>
@@ -108,7 +108,7 @@ export interface P2m {
   path(gfn: Gfn): P2mStep[];
   /**
    * Maps one 4 KiB page, or marks it not present if mfn is undefined; large leaves are split. False
-   * if there is no frame for the table that this takes: nothing has changed then.
+   * if there is no such gfn, or no frame for the table that this takes: nothing has changed then.
    */
   set(gfn: Gfn, type: P2mType, mfn: Mfn | undefined, access?: number): boolean;
   /** Marks a gfn as paged out to a swap slot. */
@@ -256,6 +256,7 @@ export const createP2m = (memory: MachineMemory, frames: Frames, root?: Mfn): P2
     return true;
   };
   const set: P2m['set'] = (gfn, type, mfn, access = EPT_ALL) => {
+    if (gfn >= MAXIMUM_GFN) return false;
     const at = entryFor(gfn, 0);
     if (at < 0) return false;
     forgetGfns(at, gfn, 1);

@@ -94,9 +94,10 @@ export const growTable = (hypervisor: Hypervisor, domain: XenDomain, frames: num
   if (frames > MAXIMUM_FRAMES) return false;
   const table = domain.grants;
   const status = table.version === 2 ? statusFramesFor(Math.max(frames, table.shared.length)) : 0;
+  // No entry is without its status, even if there are not enough frames.
   return (
-    extend(hypervisor, domain, table.shared, frames) &&
-    extend(hypervisor, domain, table.status, status)
+    extend(hypervisor, domain, table.status, status) &&
+    extend(hypervisor, domain, table.shared, frames)
   );
 };
 

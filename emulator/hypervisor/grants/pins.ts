@@ -10,6 +10,7 @@ import { isRam, unitsOf } from '../memory/units.ts';
 import { EPT_WRITE } from '../p2m.ts';
 import {
   type ActiveEntry,
+  entriesOf,
   flagsOf,
   frameOfEntry,
   GTF,
@@ -77,13 +78,14 @@ export const markEntry = (
   return 'okay';
 };
 
-/** Takes marks away that the uses that are left do not need. */
+/** Takes marks away that the uses that are left do not need; a dead domain has no entries. */
 export const unmarkEntry = (
   hypervisor: Hypervisor,
   { grants }: XenDomain,
   reference: number,
   readOnly: boolean,
 ): void => {
+  if (reference >= entriesOf(grants)) return;
   const entry = grants.active.get(reference);
   const isUsed = entry !== undefined && pinsOf(entry) > 0;
   const isWritten = entry !== undefined && isWriting(entry);

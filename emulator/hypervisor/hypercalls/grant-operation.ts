@@ -25,6 +25,8 @@ interface GrantOperation<L extends Layout> {
   perform(context: HypercallContext, fields: Fields<L>): GrantStatus;
 }
 
+/** Structures after which a call comes back, to go on later. */
+const AT_ONCE = 64;
 const common = { number: 20, source: 'Xen public/grant_table.h' } as const;
 
 /** A status as the signed 16-bit field has it. */
@@ -52,6 +54,9 @@ export const defineGrantOperation = <const L extends Layout>({
     const placed = placeFields(definition.argument, wordBytes);
     for (let index = 0; index < count; index += 1) {
       const address = (args[1] ?? 0n) + BigInt(index * placed.bytes);
+      if (index === AT_ONCE) {
+        return { continueWith: [args[0] ?? 0n, address, BigInt(count - index)] };
+      }
       const bytes = copyFromGuest(hypervisor, vcpu, address, placed.bytes);
       if (bytes === undefined) return 'EFAULT';
       const fields: Record<string, bigint> = {};

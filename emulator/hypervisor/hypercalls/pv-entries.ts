@@ -12,6 +12,8 @@ const isCanonical = (address: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
 
 const TRAP_BYTES = 16;
+/** Handlers after which a call comes back, to go on later. */
+const AT_ONCE = 1024;
 const MASKS_EVENTS = 4;
 const DPL = 3;
 /** A selector of Xen's own, or of the guest's tables, at level 3. */
@@ -31,6 +33,7 @@ export const setTrapTable = defineHypercall({
       return 0;
     }
     for (let at = table; ; at += BigInt(TRAP_BYTES)) {
+      if (at === table + BigInt(AT_ONCE * TRAP_BYTES)) return { continueWith: [at] };
       const bytes = copyFromGuest(hypervisor, vcpu, at, TRAP_BYTES);
       if (bytes === undefined) return 'EFAULT';
       const address = readNumber(bytes, 8, 8);

@@ -8,7 +8,7 @@ import { copyFromGuest, copyToGuest } from '../hypervisor.ts';
 import { pvOf } from '../pv/mode.ts';
 import { readDebugRegister, setTaskSwitched, writeDebugRegister } from '../pv/privileged.ts';
 import { PV_ASSISTS } from '../pv/vm-assist.ts';
-import { defineHypercall, readNumber, writeNumber } from './hypercall.ts';
+import { defineHypercall, ERRORS, readNumber, writeNumber } from './hypercall.ts';
 
 export const fpuTaskswitch = defineHypercall({
   name: 'fpu_taskswitch',
@@ -85,24 +85,32 @@ const ENTRY_BYTES = 64;
 const ENTRY_ARGUMENTS = 6;
 const RESULT_OFFSET = 8;
 const ARGUMENTS_OFFSET = 16;
+const MULTICALL = 13;
+/** Entries after which a call comes back, to go on later. */
+const AT_ONCE = 256;
 
-/** A list of calls, each of which gets its result; the list ends early if it is not readable. */
+/**
+ * A list of calls, each of which gets its result; the list ends early if it is not readable. A list
+ * within a list is EINVAL.
+ */
 export const multicall = defineHypercall({
   name: 'multicall',
-  number: 13,
+  number: MULTICALL,
   title: 'Run a list of hypercalls',
   source: 'Xen public/xen.h, struct multicall_entry',
   handle({ hypervisor, vcpu, call, args: [list = 0n, count = 0n] }) {
     const entries = Number(count & 0xffff_ffffn);
     for (let index = 0; index < entries; index += 1) {
       const at = list + BigInt(index * ENTRY_BYTES);
+      if (index === AT_ONCE) return { continueWith: [at, BigInt(entries - index)] };
       const bytes = copyFromGuest(hypervisor, vcpu, at, ENTRY_BYTES);
       if (bytes === undefined) return 'EFAULT';
       const args = Array.from({ length: ENTRY_ARGUMENTS }, (_, number) =>
         readNumber(bytes, ARGUMENTS_OFFSET + number * 8, 8),
       );
       const number = Number(readNumber(bytes, 0, 8) & 0xffff_ffffn);
-      const value = call(number, args);
+      const value =
+        number === MULTICALL ? BigInt.asUintN(64, -BigInt(ERRORS.EINVAL)) : call(number, args);
       if (typeof value === 'object') {
         const rest = new Uint8Array(ENTRY_ARGUMENTS * 8);
         args.forEach((argument, position) => {

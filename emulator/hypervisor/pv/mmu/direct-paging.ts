@@ -188,6 +188,7 @@ const createDirectPaging = (hypervisor: Hypervisor): DirectPaging => {
     }
   };
   const takeBack = (mfn: Mfn): void => {
+    if (((pages.flags[mfn] ?? 0) & SHARED) === 0) return;
     pages.counts[mfn] = (pages.counts[mfn] ?? 1) - 1;
     pages.flags[mfn] = VALIDATED;
     frames.give(mfn, OWNER_HYPERVISOR);
