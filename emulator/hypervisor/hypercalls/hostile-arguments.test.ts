@@ -2,10 +2,12 @@
 import { expect, test } from 'vitest';
 import { CODE_WIDTH, registerSlot } from '../../cpu/state.ts';
 import type { Gfn } from '../../memory/addresses.ts';
-import { growTable, releaseTable } from '../grants/grant-table.ts';
+import { growTable, releaseTable, seedEntry, statusFramesFor } from '../grants/grant-table.ts';
+import { setGrantVersion } from '../grants/version.ts';
 import { MAXIMUM_GFN } from '../p2m.ts';
 import { createTestGuest, DOMID_SELF } from '../pv/mmu/test-guest.ts';
 import { ARGUMENT, buildHypervisor, call } from '../test-hypervisor.ts';
+import { runXl } from '../toolstack.ts';
 import { decodeHypercall, performHypercall } from './dispatch.ts';
 
 const MEMORY_OP = 12;
@@ -90,4 +92,40 @@ test('a frame of the grant table that a PV guest gives back is taken back once',
   releaseTable(hypervisor, domain);
   expect(pages.counts[mfn]).toBe(0);
   expect(hypervisor.frames.free).toBe(free + 1);
+});
+
+test.each([1, 2] as const)('a grant of version %i outlives the domain that gave it', (version) => {
+  const { hypervisor, domains } = buildHypervisor(2);
+  const [owner, user] = domains;
+  if (owner === undefined) throw new Error('There is no domain.');
+  seedEntry(hypervisor, owner, 9, 2, 0x100);
+  if (version === 2) expect(setGrantVersion(hypervisor, owner, 2)).toBeUndefined();
+  if (version === 2) seedEntry(hypervisor, owner, 7, 2, 0);
+  const reference = version === 1 ? 9 : 7;
+  const fields = [
+    [0, 8, 0x30_0000],
+    [8, 4, 2],
+    [12, 4, reference],
+    [16, 2, 1],
+  ] as const;
+
+  expect(call(hypervisor, user, GRANT_TABLE_OP, [0, ARGUMENT, 1], fields)).toBe(0);
+  expect(owner.grants.active.has(reference)).toBe(true);
+  expect(runXl(hypervisor, 'destroy 1').ok).toBe(true);
+  expect(runXl(hypervisor, 'destroy 2').ok).toBe(true);
+  expect(hypervisor.frames.held()).toEqual([]);
+});
+
+test('a table of version 2 that finds too few frames has a status for each of its entries', () => {
+  const { hypervisor, domains } = buildHypervisor(1);
+  const [domain] = domains;
+  if (domain === undefined) throw new Error('There is no domain.');
+  expect(setGrantVersion(hypervisor, domain, 2)).toBeUndefined();
+  while (hypervisor.frames.free > 8) hypervisor.frames.allocate(0);
+
+  expect(growTable(hypervisor, domain, 9)).toBe(false);
+  const { shared, status } = domain.grants;
+  expect(shared.length).toBe(8);
+  expect(status.length).toBeGreaterThanOrEqual(statusFramesFor(shared.length));
+  expect(growTable(hypervisor, domain, 10)).toBe(false);
 });
