@@ -1,6 +1,7 @@
 /**
  * Builds a machine and runs it: slices of its vCPUs, their VM exits, stops.
  */
+
 import { decode } from '../isa/index.ts';
 import { emitAccesses, watchesOf } from './breakpoints/data.ts';
 import { createBreakpointTable, type OwnedBreakpointTable } from './breakpoints/table.ts';
@@ -13,6 +14,7 @@ import type { XenVcpu } from './hypervisor/domain.ts';
 import { walkGuest } from './hypervisor/guest-walk.ts';
 import { FIELD, type Hardware } from './hypervisor/hardware.ts';
 import { endDomain, type Hypervisor, pagingOf, stageOf } from './hypervisor/hypervisor.ts';
+import { nextTimerOf } from './hypervisor/local-apics.ts';
 import { configureUnits } from './hypervisor/memory/units.ts';
 import { mapMemory, viewFrame } from './hypervisor/memory-map.ts';
 import {
@@ -296,7 +298,8 @@ class RunningMachine implements Machine {
     if (early !== undefined) return early;
     this.#enter(vcpu);
     if (vcpu.domain.state === 'crashed') return this.#taken();
-    const timer = vcpu.timerNs === undefined ? limit : Math.max(1, vcpu.timerNs - pcpu.clockNs);
+    const due = nextTimerOf(vcpu);
+    const timer = due === undefined ? limit : Math.max(1, due - pcpu.clockNs);
     const own = hypervisor.timers?.nextNs;
     const ownTimer = own === undefined ? limit : Math.max(1, own - pcpu.clockNs);
     const count = Math.min(limit, pcpu.turnNs, timer, ownTimer);

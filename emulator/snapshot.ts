@@ -16,7 +16,7 @@ export interface RunState {
   readonly mustEnter: boolean;
 }
 
-const MAGIC = 'HSNAP005';
+const MAGIC = 'HSNAP006';
 /** After the magic and the header's length. */
 const CHECKSUM_OFFSET = 12;
 const PAGE = 4096;
@@ -27,7 +27,6 @@ const VCPU_KEYS = [
   'exits',
   'timerNs',
   'upcallVector',
-  'upcallIsDue',
   'infoMaddr',
   'pcpu',
 ] as const;

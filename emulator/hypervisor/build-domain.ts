@@ -1,6 +1,7 @@
 /**
  * The domain builder: memory, program, start of day, vCPUs.
  */
+
 import { WINDOW_BYTES } from '../cpu/state.ts';
 import { type LoadedProgram, loadProgram, ProgramError } from '../loader/index.ts';
 import { type DomainConfig, MachineConfigError } from '../machine.ts';
@@ -10,6 +11,7 @@ import { hasPageStates, type XenDomain, type XenVcpu } from './domain.ts';
 import { FRAMES_PER_LARGE_PAGE, type Frames, OWNER_HYPERVISOR } from './frames.ts';
 import { createGrantTable } from './grants/grant-table.ts';
 import { type Hypervisor, writeGpa } from './hypervisor.ts';
+import { addLocalApics } from './local-apics.ts';
 import { unitsOf } from './memory/units.ts';
 import { createP2m } from './p2m.ts';
 import { checkPvProgram, fillPvDomain, preparePvVcpu } from './pv/build-pv-domain.ts';
@@ -80,6 +82,7 @@ const buildPvh = (
     hardware.load(vcpu);
     setUpVcpu(hypervisor, vcpu, msrBitmap, entry, startInfo);
   }
+  addLocalApics(hypervisor, domain);
   const ports = hypervisor.dom0?.openPorts(domain);
   if (ports === undefined) return domain;
   domain.params.set(STORE_EVTCHN, BigInt(ports.store));
@@ -242,7 +245,6 @@ export const createVcpu = (domain: XenDomain, id: number, vmcs: Maddr | undefine
   exits: 0,
   timerNs: undefined,
   upcallVector: 0,
-  upcallIsDue: false,
   infoMaddr: undefined,
   pcpu: undefined,
 });

@@ -5,6 +5,7 @@
 import { PHYSICAL_ADDRESS_BITS } from '../cpu/paging.ts';
 import type { XenVcpu } from './domain.ts';
 import { XEN_MAJOR, XEN_MINOR } from './hypercalls/xen-version.ts';
+import { apicIdOf } from './local-apics.ts';
 
 export interface CpuidLeaf {
   readonly eax: number;
@@ -29,6 +30,8 @@ const XEN_SIGNATURE = 'XenVMMXenVMM';
 const BRAND = 'Hyperstep x86-64 virtual processor'.padEnd(48, '\0');
 /** CX16, MOVBE, POPCNT, hypervisor present. */
 const FEATURES_ECX = bits(13, 22, 23, 31);
+const X2APIC = bits(21);
+const APIC = bits(9);
 /** DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT. */
 const FEATURES_EDX = bits(2, 3, 4, 5, 6, 8, 11, 13, 15, 16);
 /** BMI1, SMEP, BMI2, ERMS, SMAP. */
@@ -62,6 +65,8 @@ const pvLeafOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf => 
       return { ...all, edx: (all.edx & ~PV_HIDDEN_EDX) >>> 0 };
     case 7:
       return { ...all, ebx: (all.ebx & ~PV_HIDDEN_EBX) >>> 0 };
+    case 0xb:
+      return leaf('extended topology, for those with an x2APIC');
     case 0x4000_0000:
       return { ...all, eax: 0x4000_0005 };
     case 0x4000_0002:
@@ -89,14 +94,16 @@ const hvmLeafOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf =>
       return leaf(
         'family, features',
         0x0005_0654,
-        (vcpu.id << 25) | (vcpu.domain.vcpus.length << 16) | (8 << 8),
-        FEATURES_ECX,
-        FEATURES_EDX,
+        (apicIdOf(vcpu) << 24) | (vcpu.domain.vcpus.length << 16) | (8 << 8),
+        FEATURES_ECX | (vcpu.apic === undefined ? 0 : X2APIC),
+        FEATURES_EDX | (vcpu.apic?.isThere === true ? APIC : 0),
       );
     case 7:
       return subleaf === 0
         ? leaf('structured extended features', 0, EXTENDED_EBX)
         : leaf('structured extended features, no such sub-leaf');
+    case 0xb:
+      return topologyLeaf(vcpu, subleaf);
     case 0x16:
       return leaf('frequencies in MHz', TSC_KHZ / 1000, TSC_KHZ / 1000, 100);
     case 0x4000_0000:
@@ -114,7 +121,7 @@ const hvmLeafOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf =>
     case 0x4000_0003:
       return timeLeaf(subleaf);
     case 0x4000_0004:
-      return leaf('vCPU and domain', bits(3, 4), vcpu.id, vcpu.domain.id);
+      return leaf('vCPU and domain', bits(3, 4, 6), vcpu.id, vcpu.domain.id);
     case 0x8000_0000:
       return leaf('largest extended leaf', 0x8000_0008);
     case 0x8000_0001:
@@ -124,6 +131,15 @@ const hvmLeafOf = (vcpu: XenVcpu, number: number, subleaf: number): CpuidLeaf =>
     default:
       return leaf('a leaf that is not there');
   }
+};
+
+/** One thread a core; a package holds all. */
+const topologyLeaf = (vcpu: XenVcpu, subleaf: number): CpuidLeaf => {
+  const title = 'extended topology';
+  const apicId = apicIdOf(vcpu);
+  if (subleaf === 0) return leaf(title, 1, 1, 0x100, apicId);
+  if (subleaf === 1) return leaf(title, 8, vcpu.domain.vcpus.length, 0x201, apicId);
+  return leaf(title, 0, 0, subleaf & 0xff, apicId);
 };
 
 const timeLeaf = (subleaf: number): CpuidLeaf => {

@@ -1,6 +1,7 @@
 /**
  * Domains and their vCPUs as the hypervisor keeps them.
  */
+import type { LocalApic } from '../devices/local-apic.ts';
 import type { LoadedProgram } from '../loader/index.ts';
 import type { DomainConfig, DomainState, DomainType, EndReason } from '../machine.ts';
 import type { Gfn, Maddr, Mfn } from '../memory/addresses.ts';
@@ -34,13 +35,13 @@ export interface XenVcpu {
   exits: number;
   /** Absolute; undefined: no single-shot timer is set. */
   timerNs: number | undefined;
-  /** By HVMOP_set_evtchn_upcall_vector; 0: none. */
+  /** By HVMOP_set_evtchn_upcall_vector, an interrupt of its local APIC; 0: none. */
   upcallVector: number;
-  /** An upcall by upcallVector that has not been injected. */
-  upcallIsDue: boolean;
   /** Its vcpu_info, if VCPUOP_register_vcpu_info has moved it out of shared_info. */
   infoMaddr: Maddr | undefined;
   pcpu: number | undefined;
+  /** Not of a PV vCPU. */
+  apic?: LocalApic;
   /** Of a PV vCPU. */
   readonly pv?: PvVcpu;
   /**

@@ -25,6 +25,8 @@ const PENDING = 0x800;
 const MASK = 0xa00;
 const VCPU_INFO_BYTES = 64;
 const UPCALL_PENDING = 0;
+/** What the event of the interrupt says. */
+export const UPCALL = 'event-channel upcall';
 export const PENDING_SELECTOR = 8;
 
 const sharedInfo = ({ sharedInfo }: XenDomain): number =>
@@ -121,22 +123,29 @@ export const raiseUpcall = ({ hardware }: Hypervisor, vcpu: XenVcpu): void => {
   const at = vcpuInfoAt(vcpu) + UPCALL_PENDING;
   if (bytes[at] === 0) {
     bytes[at] = 1;
-    if (vcpu.upcallVector !== 0) vcpu.upcallIsDue = true;
+    if (vcpu.upcallVector !== 0) vcpu.apic?.request(vcpu.upcallVector, UPCALL);
   }
   if (vcpu.state === 'blocked') vcpu.state = 'runnable';
 };
 
-/** The interrupt vector that waits for this vCPU, or undefined. */
-export const pendingVector = (hypervisor: Hypervisor, vcpu: XenVcpu): number | undefined => {
-  if (vcpu.upcallVector !== 0) return vcpu.upcallIsDue ? vcpu.upcallVector : undefined;
+/** The interrupt vector that waits for this vCPU; an upcall by the callback needs no EOI. */
+export const pendingVector = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+): { readonly vector: number; readonly from: 'callback' | 'local APIC' } | undefined => {
   const { callbackVector } = vcpu.domain;
-  if (callbackVector === 0) return undefined;
-  return hypervisor.hardware.memory.bytes[vcpuInfoAt(vcpu) + UPCALL_PENDING] === 0
-    ? undefined
-    : callbackVector;
+  if (callbackVector !== 0 && hasPendingUpcall(hypervisor, vcpu)) {
+    return { vector: callbackVector, from: 'callback' };
+  }
+  const vector = vcpu.apic?.deliverable;
+  return vector === undefined ? undefined : { vector, from: 'local APIC' };
 };
 
 /** Whether a block would end at once. */
+export const isBlockOver = (hypervisor: Hypervisor, vcpu: XenVcpu): boolean =>
+  pendingVector(hypervisor, vcpu) !== undefined ||
+  (vcpu.upcallVector === 0 && hasPendingUpcall(hypervisor, vcpu));
+
 export const hasPendingUpcall = ({ hardware }: Hypervisor, vcpu: XenVcpu): boolean =>
   hardware.memory.bytes[vcpuInfoAt(vcpu) + UPCALL_PENDING] !== 0;
 

@@ -148,6 +148,7 @@ export const FIELD = {
   GUEST_PENDING_DEBUG: 0x6822,
 } as const;
 
+export const CR8_LOAD_EXITING = 1n << 19n;
 export const INTERRUPT_WINDOW_EXITING = 1n << 2n;
 export const ENTRY_IA32E_GUEST = 1n << 9n;
 export const RFLAGS_IF = 1n << 9n;

@@ -7,7 +7,7 @@ import type { ExitInProgress, ExitStep } from '../machine.ts';
 import { type Gpa, gfnOf } from '../memory/addresses.ts';
 import { exitReasonOf } from '../vmx/exit-reasons.ts';
 import { count, type XenVcpu } from './domain.ts';
-import { pendingVector } from './event-channels.ts';
+import { pendingVector, UPCALL } from './event-channels.ts';
 import { findExitHandler } from './exits/catalog.ts';
 import { answerCpuid, cpuid } from './exits/cpuid.ts';
 import { accessOf } from './exits/ept-violation.ts';
@@ -22,6 +22,7 @@ import {
 import { explainExit } from './exits/explain.ts';
 import { loadShadowRoot } from './guest-control.ts';
 import {
+  CR8_LOAD_EXITING,
   FIELD,
   INTERRUPT_WINDOW_EXITING,
   type QuickExit,
@@ -221,8 +222,12 @@ export const prepareEntry = (hypervisor: Hypervisor, vcpu: XenVcpu): void => {
   if (vcpu.guest !== undefined) loadShadowRoot(hypervisor, vcpu);
   const context: ExitContext = { hypervisor, vcpu, reason: 0, qualification: 0n };
   injectInterrupted(context);
-  const vector = pendingVector(hypervisor, vcpu);
-  if (vector !== undefined) deliver(hypervisor, vcpu, vector, hasInjection(context));
+  const waiting = pendingVector(hypervisor, vcpu);
+  if (waiting !== undefined) deliver(hypervisor, vcpu, waiting, hasInjection(context));
+  if (vcpu.apic?.waitsForCr8 === true) {
+    const controls = hardware.read(FIELD.PRIMARY_CONTROLS);
+    hardware.write(FIELD.PRIMARY_CONTROLS, controls | CR8_LOAD_EXITING);
+  }
   if (hypervisor.events.wants('vm-entry')) {
     const information = hardware.read(FIELD.ENTRY_INTERRUPTION_INFORMATION);
     const injected = (information & VALID) === 0n ? undefined : Number(information & 0xffn);
@@ -230,7 +235,12 @@ export const prepareEntry = (hypervisor: Hypervisor, vcpu: XenVcpu): void => {
   }
 };
 
-const deliver = (hypervisor: Hypervisor, vcpu: XenVcpu, vector: number, isTaken: boolean): void => {
+const deliver = (
+  hypervisor: Hypervisor,
+  vcpu: XenVcpu,
+  { vector, from }: NonNullable<ReturnType<typeof pendingVector>>,
+  isTaken: boolean,
+): void => {
   const { hardware } = hypervisor;
   const isOpen =
     (hardware.read(FIELD.GUEST_RFLAGS) & RFLAGS_IF) !== 0n &&
@@ -241,8 +251,9 @@ const deliver = (hypervisor: Hypervisor, vcpu: XenVcpu, vector: number, isTaken:
     return;
   }
   hardware.write(FIELD.ENTRY_INTERRUPTION_INFORMATION, VALID | BigInt(vector));
-  vcpu.upcallIsDue = false;
+  const isCallback = from === 'callback';
+  const source = isCallback ? UPCALL : (vcpu.apic?.accept(vector, hypervisor.nowNs) ?? from);
   if (hypervisor.events.wants('interrupt')) {
-    emit(hypervisor, vcpu, { kind: 'interrupt', vector, source: 'event-channel upcall' });
+    emit(hypervisor, vcpu, { kind: 'interrupt', vector, source });
   }
 };

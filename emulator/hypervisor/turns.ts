@@ -6,6 +6,7 @@
 import { isRunning, type XenVcpu } from './domain.ts';
 import { raiseVirq, VIRQ_TIMER } from './event-channels.ts';
 import { emit, type Hypervisor } from './hypervisor.ts';
+import { nextTimerOf } from './local-apics.ts';
 import type { Scheduler } from './schedulers/scheduler.ts';
 
 export interface Pcpu {
@@ -41,7 +42,7 @@ const allVcpus = ({ domains }: Hypervisor): XenVcpu[] =>
 
 const mayRun = (vcpu: XenVcpu): boolean => vcpu.state === 'runnable' && isRunning(vcpu.domain);
 
-/** Raises VIRQ_TIMER of the vCPUs whose time has come, and fires the hypervisor's own timers. */
+/** Raises VIRQ_TIMER of the vCPUs whose time has come; fires APIC timers and the hypervisor's own. */
 export const fireTimers = (hypervisor: Hypervisor, nowNs: number): void => {
   if ((hypervisor.timers?.nextNs ?? Number.POSITIVE_INFINITY) <= nowNs) {
     hypervisor.nowNs = nowNs;
@@ -49,10 +50,12 @@ export const fireTimers = (hypervisor: Hypervisor, nowNs: number): void => {
   }
   for (const domain of hypervisor.domains.values()) {
     for (const vcpu of domain.vcpus) {
-      if (vcpu.timerNs !== undefined && vcpu.timerNs <= nowNs && isRunning(domain)) {
+      if (!isRunning(domain)) continue;
+      if (vcpu.timerNs !== undefined && vcpu.timerNs <= nowNs) {
         vcpu.timerNs = undefined;
         raiseVirq(hypervisor, vcpu, VIRQ_TIMER);
       }
+      if ((vcpu.apic?.nextNs ?? Number.POSITIVE_INFINITY) <= nowNs) vcpu.apic?.fire(nowNs);
     }
   }
 };
@@ -127,8 +130,9 @@ const idle = (hypervisor: Hypervisor, pcpu: Pcpu): void => {
 
 const nextTimer = (hypervisor: Hypervisor): number | undefined => {
   let next: number | undefined;
-  for (const { timerNs, domain } of allVcpus(hypervisor)) {
-    if (timerNs !== undefined && isRunning(domain)) next = Math.min(next ?? timerNs, timerNs);
+  for (const vcpu of allVcpus(hypervisor)) {
+    const own = isRunning(vcpu.domain) ? nextTimerOf(vcpu) : undefined;
+    if (own !== undefined) next = Math.min(next ?? own, own);
   }
   return next;
 };

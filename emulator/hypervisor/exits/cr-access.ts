@@ -1,9 +1,9 @@
 /**
  * MOV to CR0 and CR4, CLTS and LMSW exit where they change a bit that the hypervisor owns (all);
- * MOV to and from CR3 exit under shadow paging. Qualification: SDM Vol. 3C 27.2.1, Table 27-3;
+ * MOV to and from CR3 exit under shadow paging, MOV to CR8 while an interrupt waits for it. Qualification: SDM Vol. 3C 27.2.1, Table 27-3;
  * checks: SDM Vol. 3A 2.5 "Control Registers", 9.8.5 "Initializing IA-32e Mode".
  */
-import { CODE_WIDTH } from '../../cpu/state.ts';
+import { CODE_WIDTH, CR8 } from '../../cpu/state.ts';
 import {
   type ControlRegisters,
   CR0_PG,
@@ -14,18 +14,20 @@ import {
   readControl,
   writeControl,
 } from '../guest-control.ts';
-import { FIELD } from '../hardware.ts';
+import { CR8_LOAD_EXITING, FIELD } from '../hardware.ts';
 import { endDomain } from '../hypervisor.ts';
 import {
   advance,
   advanceStep,
   type ExitContext,
   type ExitHandler,
+  type ExitSteps,
   hex,
   injectException,
   readField,
   readGeneral,
   step,
+  writeField,
   writeGeneral,
 } from './exit.ts';
 
@@ -50,6 +52,10 @@ export const crAccess: ExitHandler = {
     const type = Number((qualification >> 4n) & 3n);
     const general = Number((qualification >> 8n) & 15n);
     yield step('Decode the qualification', () => `${NAMES[type]}${register}`);
+    if (register === 8) {
+      yield* lowerPriority(context, readGeneral(context, general));
+      return;
+    }
     const old = readControl(hypervisor, vcpu);
     if (type === 1) {
       yield step('Read CR3', () => `${hex(old.cr3)}: the guest's own, not the root of the shadow`);
@@ -80,6 +86,21 @@ export const crAccess: ExitHandler = {
     advance(context);
   },
 };
+
+/** An interrupt has waited for CR8 to become lower; VM entry injects it if it has. */
+function* lowerPriority(context: ExitContext, value: bigint): ExitSteps {
+  const { hypervisor, vcpu } = context;
+  yield step('Set CR8', () => `to ${hex(value)}: the task priority of the local APIC`);
+  if (value > 15n) {
+    injectException(context, GP, 0);
+    return;
+  }
+  const controls = readField(context, FIELD.PRIMARY_CONTROLS);
+  writeField(context, FIELD.PRIMARY_CONTROLS, controls & ~CR8_LOAD_EXITING);
+  hypervisor.hardware.setSlot(vcpu, CR8, value);
+  yield advanceStep(context);
+  advance(context);
+}
 
 const newValue = (
   context: ExitContext,

@@ -2,7 +2,7 @@
  * HLT gives the pCPU to others until an event comes. With interrupts off no event can come, so the
  * vCPU is down; a domain whose vCPUs are all down has powered off (Xen, hvm_hlt and hvm_vcpu_down).
  */
-import { hasPendingUpcall } from '../event-channels.ts';
+import { isBlockOver } from '../event-channels.ts';
 import { FIELD, RFLAGS_IF } from '../hardware.ts';
 import { endDomain } from '../hypervisor.ts';
 import { advance, advanceStep, type ExitHandler, readField, step } from './exit.ts';
@@ -27,8 +27,8 @@ export const hlt: ExitHandler = {
       }
       return;
     }
-    if (hasPendingUpcall(hypervisor, vcpu)) return;
-    yield step('Block the vCPU', () => 'It runs again when an event channel is raised.');
+    if (isBlockOver(hypervisor, vcpu)) return;
+    yield step('Block the vCPU', () => 'It runs again when an event or an interrupt comes.');
     vcpu.state = 'blocked';
     hypervisor.yieldRequested = true;
   },

@@ -1,10 +1,10 @@
 /**
- * RDMSR and WRMSR of what the MSR bitmap does not pass: Xen's hypercall page, EFER, and unknown
- * MSRs, which are #GP(0). Sources: SDM Vol. 4; Xen public/arch-x86/cpuid.h (leaf 0x4000_0002).
+ * RDMSR and WRMSR of what the MSR bitmap does not pass: Xen's hypercall page, EFER, the local APIC,
+ * and unknown MSRs, which are #GP(0). Sources: SDM Vol. 4; Xen public/arch-x86/cpuid.h (leaf 0x4000_0002).
  */
 import { isPat } from '../../cpu/msrs.ts';
 import {
-  APIC_BASE,
+  APIC_BASE as APIC_BASE_SLOT,
   CSTAR,
   FS,
   GS,
@@ -40,6 +40,10 @@ import {
 const GP = 13;
 const EFER = 0xc000_0080;
 const TIME_STAMP_COUNTER = 0x10;
+const APIC_BASE = 0x1b;
+/** The registers of an x2APIC by number, from here; its end. */
+const X2APIC = 0x800;
+const X2APIC_END = 0x900;
 const MICROCODE = 0x8b;
 const PAT = 0x277;
 /** SCE, LME, LMA, NXE. */
@@ -47,7 +51,6 @@ const EFER_DEFINED = 0xd01n;
 
 /** MSRs that the guest owns: their slots in the processor's state. */
 const SLOTS: Readonly<Record<number, number>> = {
-  27: APIC_BASE,
   372: SYSENTER_CS,
   373: SYSENTER_ESP,
   374: SYSENTER_EIP,
@@ -72,6 +75,10 @@ const readMsr = (context: ExitContext, msr: number): bigint | undefined => {
   const { hypervisor, vcpu } = context;
   const slot = SLOTS[msr];
   if (slot !== undefined) return hypervisor.hardware.slot(vcpu, slot);
+  if (msr === APIC_BASE) return hypervisor.hardware.slot(vcpu, APIC_BASE_SLOT);
+  if (msr >= X2APIC && msr < X2APIC_END) {
+    return vcpu.apic?.isX2 ? vcpu.apic.read(msr - X2APIC, hypervisor.nowNs) : undefined;
+  }
   if (msr === EFER) return readControl(hypervisor, vcpu).efer;
   if (msr === PAT) return readField(context, FIELD.GUEST_IA32_PAT);
   if (msr === TIME_STAMP_COUNTER) return BigInt(hypervisor.nowNs);
@@ -83,6 +90,10 @@ const writeMsr = (context: ExitContext, msr: number, value: bigint): boolean => 
   const { hypervisor, vcpu } = context;
   if (ADDRESSES.has(msr) && BigInt.asUintN(64, BigInt.asIntN(48, value)) !== value) return false;
   if (msr === HYPERCALL_PAGE_MSR) return fillHypercallPage(context, value);
+  if (msr === APIC_BASE) return vcpu.apic?.setBase(value) === true;
+  if (msr >= X2APIC && msr < X2APIC_END) {
+    return vcpu.apic?.isX2 === true && vcpu.apic.write(msr - X2APIC, value, hypervisor.nowNs);
+  }
   if (msr === EFER) return writeEfer(context, value);
   if (msr === PAT) {
     if (!isPat(value)) return false;

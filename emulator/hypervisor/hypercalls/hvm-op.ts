@@ -2,6 +2,7 @@
  * Parameters of the domain, and the upcall vector. Source: Xen public/hvm/hvm_op.h, hvm/params.h.
  */
 import type { XenVcpu } from '../domain.ts';
+import { UPCALL } from '../event-channels.ts';
 import { endDomain, type Hypervisor, ownDomain } from '../hypervisor.ts';
 import { defineHypercall } from './hypercall.ts';
 
@@ -91,6 +92,7 @@ export const hvmSetUpcallVector = defineHypercall({
     if (target === undefined) return 'ENOENT';
     if (fields.vector < LOWEST_VECTOR) return 'EINVAL';
     target.upcallVector = Number(fields.vector);
+    target.apic?.request(target.upcallVector, UPCALL);
     return 0;
   },
 });

@@ -2,7 +2,7 @@
  * Yield, block, shutdown. Source: Xen public/sched.h.
  */
 import type { EndReason } from '../../machine.ts';
-import { hasPendingUpcall, vcpuInfoAt } from '../event-channels.ts';
+import { isBlockOver, vcpuInfoAt } from '../event-channels.ts';
 import { endDomain } from '../hypervisor.ts';
 import { defineHypercall } from './hypercall.ts';
 
@@ -27,7 +27,7 @@ export const schedBlock = defineHypercall({
   title: 'Wait for an event',
   handle({ hypervisor, vcpu }) {
     hypervisor.hardware.memory.bytes[vcpuInfoAt(vcpu) + 1] = 0;
-    if (hasPendingUpcall(hypervisor, vcpu)) return 0;
+    if (isBlockOver(hypervisor, vcpu)) return 0;
     vcpu.state = 'blocked';
     hypervisor.yieldRequested = true;
     return 0;

@@ -123,7 +123,6 @@ const bareVcpu = (domain: XenDomain): XenVcpu => ({
   exits: 0,
   timerNs: undefined,
   upcallVector: 0,
-  upcallIsDue: false,
   infoMaddr: undefined,
   pcpu: undefined,
 });
