@@ -200,6 +200,8 @@ export interface Domain {
   readonly type: DomainType;
   /** How its memory is translated: by EPT, by shadow page tables, or by its own tables alone. */
   readonly paging: 'hap' | 'shadow' | 'direct';
+  /** Pages of its shadow tables; undefined if it has none. */
+  readonly shadowPages: { readonly used: number; readonly capacity: number } | undefined;
   readonly state: DomainState;
   readonly shutdownReason: EndReason | undefined;
   readonly explanation: string | undefined;

@@ -53,6 +53,16 @@ const partRows = (domain: Domain): Row[] => [
   ...(Object.values(domain.memoryCounts).some((count) => count > 0)
     ? [branch(domain, 'pages', 'Pages', pagesText(domain.memoryCounts))]
     : []),
+  ...(domain.shadowPages === undefined
+    ? []
+    : [
+        leaf(
+          domain,
+          'shadow',
+          'Shadow pages',
+          `${domain.shadowPages.used} of ${domain.shadowPages.capacity}`,
+        ),
+      ]),
   branch(domain, 'vcpus', 'vCPUs', `${domain.vcpus.length}`),
   branch(domain, 'exits', 'VM exits', grouped(total(domain.exitCounts))),
   branch(domain, 'hypercalls', 'Hypercalls', grouped(total(domain.hypercallCounts))),

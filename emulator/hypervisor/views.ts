@@ -105,6 +105,10 @@ export const viewDomain = (hypervisor: Hypervisor, domain: XenDomain): Domain =>
     name: domain.config.name,
     type: domain.type,
     paging: domain.type === 'pv' ? 'direct' : domain.shadow === undefined ? 'hap' : 'shadow',
+    get shadowPages() {
+      const { shadow } = domain;
+      return shadow && { used: shadow.pages.length, capacity: shadow.capacity };
+    },
     get state() {
       const isBlocked = domain.vcpus.every(({ state }) => state !== 'runnable');
       return domain.state === 'running' && isBlocked ? 'blocked' : domain.state;

@@ -53,6 +53,8 @@ export type GuestProcessor = Pick<
 const UNCHECKED: ReadonlySet<number> = new Set([
   FIELD.GUEST_RIP,
   FIELD.GUEST_RSP,
+  FIELD.GUEST_RFLAGS,
+  FIELD.GUEST_CR3,
   FIELD.GUEST_INTERRUPTIBILITY,
   FIELD.IDT_VECTORING_INFORMATION,
 ]);

@@ -19,7 +19,6 @@ import {
   step,
   writeField,
 } from '../exits/exit.ts';
-import { shadowedPagingOf } from '../guest-control.ts';
 import { FIELD } from '../hardware.ts';
 import { emit, endDomain } from '../hypervisor.ts';
 import { isRam } from '../memory/units.ts';
@@ -110,8 +109,7 @@ const resolve = (
   if (diagnosis.kind !== 'fill') return { kind: 'open', fault, diagnosis };
   const hasChanged = shadow.fill(context.vcpu.id, fault.linear);
   if (!isRefused(fault, hasChanged)) return { kind: 'resolved' };
-  const paging = shadowedPagingOf(context.hypervisor, context.vcpu);
-  injectFault(context, fault, refusalCode(paging, fault));
+  injectFault(context, fault, refusalCode(shadow.pagingOf(context.vcpu.id), fault));
   return { kind: 'over' };
 };
 
@@ -162,7 +160,7 @@ const examine = (
   fault: ShadowFault,
 ): ShadowDiagnosis => {
   const { p2m } = vcpu.domain;
-  const paging = shadowedPagingOf(hypervisor, vcpu);
+  const paging = shadow.pagingOf(vcpu.id);
   const diagnosis = diagnose(hypervisor.hardware.memory, p2m, paging, shadow.isTable, fault);
   if (hypervisor.events.wants('shadow-fault')) {
     const isGuests = diagnosis.kind === 'guest';

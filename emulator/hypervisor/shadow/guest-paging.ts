@@ -80,9 +80,9 @@ export const shiftOf = (mode: PagingMode, level: number): number =>
 
 /** Index into a table; `linear` may be negative, see linearNumber() in cpu/paging.ts. */
 export const indexOf = (mode: PagingMode, level: number, linear: number): number => {
-  const entries = mode === '32-bit' ? 1024 : 512;
-  const frame = Math.floor(linear / 2 ** shiftOf(mode, level)) % entries;
-  return frame < 0 ? frame + entries : frame;
+  // Only the low bits of the quotient count, for negative ones too.
+  const frame = Math.floor(linear / 2 ** shiftOf(mode, level));
+  return frame & (mode === '32-bit' ? 1023 : 511);
 };
 
 /** What decides how the entries of a table are read. */

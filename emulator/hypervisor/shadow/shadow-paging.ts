@@ -54,11 +54,6 @@ export interface ShadowPage {
   pins: number;
 }
 
-/** The translations of one vCPU. */
-export interface ShadowSpace {
-  readonly paging: GuestPaging;
-}
-
 export interface ShadowStep {
   readonly level: number;
   readonly maddr: Maddr;
@@ -97,11 +92,12 @@ export interface ShadowSource {
 }
 
 export interface ShadowPaging {
-  readonly spaces: readonly ShadowSpace[];
+  /** How many pages there may be, and those that there are. */
   readonly capacity: number;
   readonly pages: readonly ShadowPage[];
   /** The guest's control registers have changed. */
   setPaging(space: number, paging: GuestPaging): void;
+  pagingOf(space: number): GuestPaging;
   /** What the processor's CR3 has to be. */
   rootOf(space: number): Maddr;
   /** Makes the entries for a linear address as far as the guest's allow; whether any has changed. */
@@ -320,7 +316,7 @@ export const createShadowPaging = (source: ShadowSource): ShadowPaging => {
     return space.root;
   };
   const indexIn = ({ role }: ShadowPage, linear: number): number =>
-    indexOf('pae', role.level, linear) & (ENTRIES - 1);
+    indexOf('pae', role.level, linear);
 
   /** The pages on the way to a linear address that are there; all are made if `creates`. */
   const walk = (space: number, linear: number, creates: boolean): ShadowPage[] => {
@@ -362,7 +358,7 @@ export const createShadowPaging = (source: ShadowSource): ShadowPaging => {
   };
 
   return {
-    spaces,
+    pagingOf: (space) => spaceOf(space).paging,
     capacity: pool.length,
     get pages() {
       return slots.filter((page) => page !== undefined);
@@ -393,25 +389,25 @@ export const createShadowPaging = (source: ShadowSource): ShadowPaging => {
     isTable: (gfn) => tables.has(gfn),
     open(space, linear, substitute) {
       const pages = walk(space, linear, true);
+      const opened: ShadowPage[] = [];
       for (const page of pages) {
         page.pins += 1;
         if (isTop(page)) continue;
         const index = indexIn(page, linear);
-        const isLeaf = page.role.level === 1;
-        if (isLeaf && substitute !== undefined) {
+        const old = entryAt(page, index);
+        if (page.role.level === 1 && substitute !== undefined) {
           const rights = targetAt(page, index)?.rights ?? 0n;
           const value = (BigInt(substitute) << FRAME_SHIFT) | KNOWN | rights | WRITABLE;
           put(page, index, value | EXECUTE_DISABLE);
-        } else if ((entryAt(page, index) & PRESENT) !== 0n) {
-          put(page, index, entryAt(page, index) | WRITABLE);
+        } else if ((old & PRESENT) !== 0n) {
+          put(page, index, old | WRITABLE);
         }
+        if (entryAt(page, index) !== old) opened.push(page);
       }
       return {
         close() {
-          for (const page of pages.reverse()) {
-            link(page, indexIn(page, linear), false);
-            page.pins -= 1;
-          }
+          for (const page of opened) link(page, indexIn(page, linear), false);
+          for (const page of pages) page.pins -= 1;
         },
       };
     },
