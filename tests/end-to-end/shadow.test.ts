@@ -328,6 +328,22 @@ start:  mov     qword [pt], 0x501000 + 0x67
   expect(seen).toEqual(['sync', 'sync 1', 'sync', 'sync', 'unshadow 1', 'fill']);
 });
 
+test('the README of shadow-vs-ept has the VM exits that the sample makes', () => {
+  const folder = join(samples, 'shadow-vs-ept');
+  const { program } = build(readFileSync(join(folder, 'main.asm'), 'utf8'));
+  const [ept, shadow] = [true, false].map((hap) => {
+    const machine = boot(program, hap);
+    machine.run(100_000);
+    return machine.domains[0]?.exitCounts;
+  });
+  const readme = readFileSync(join(folder, 'README.md'), 'utf8');
+
+  for (const name of ['EXCEPTION_OR_NMI', 'CR_ACCESS', 'INVLPG', 'VMCALL']) {
+    const row = [name, ept?.get(name) ?? 0, shadow?.get(name) ?? 0].join(' *\\| ');
+    expect(readme).toMatch(new RegExp(row));
+  }
+});
+
 test('real mode, which needs an unrestricted guest, ends the domain with a reason', () => {
   const { program } = build(`
 bits 32
