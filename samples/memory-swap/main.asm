@@ -68,4 +68,4 @@ value_of:
         imul    rax, rdx
         ret
 
-pages   equ 6 << 20                             ; memory of the domain behind the program
+pages   equ 4 << 20                             ; memory of the domain behind the program
