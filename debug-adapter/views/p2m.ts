@@ -25,10 +25,37 @@ export const p2m: View = {
         expanded: true,
       }));
     }
-    const domain = machine.domains.find(({ id }) => `d${id}` === parent);
+    const [, own = '', first, end] = PARENT.exec(parent) ?? [];
+    const domain = machine.domains.find(({ id }) => `d${id}` === own);
     if (domain === undefined) return [];
-    return domain.p2m().map((range) => rangeRow(parent, domain, range));
+    if (first !== undefined && end !== undefined) {
+      return domain.p2m(Number(first), Number(end)).map((range) => rangeRow(own, domain, range));
+    }
+    const ranges = domain.p2m();
+    if (ranges.length <= MOST_ROWS) return ranges.map((range) => rangeRow(own, domain, range));
+    return Array.from({ length: Math.ceil(ranges.length / MOST_ROWS) }, (_, index) =>
+      groupRow(own, ranges.slice(index * MOST_ROWS, (index + 1) * MOST_ROWS)),
+    );
   },
+};
+
+/** More ranges than this are shown in groups, which are opened one by one. */
+const MOST_ROWS = 500;
+/** 'd1', or a group: 'd1/0x100-0x200', up to but without the last. */
+const PARENT = /^(d\d+)(?:\/(0x[0-9a-f]+)-(0x[0-9a-f]+))?$/;
+
+const groupRow = (parent: string, ranges: readonly P2mRange[]): Row => {
+  const start = ranges[0]?.first ?? 0;
+  const end = ranges.reduce((last, { first, count }) => Math.max(last, first + count), start);
+  const kinds = [...new Set(ranges.map(({ type }) => type))].join(', ');
+  const detail = `${ranges.length} ranges: ${kinds}`;
+  return {
+    id: `${parent}/${hex(start)}-${hex(end)}`,
+    label: `${hex(start)}–${hex(end - 1)}`,
+    detail,
+    value: detail,
+    hasChildren: true,
+  };
 };
 
 const MAPPED_BY: Readonly<Record<Domain['paging'], (permissions: string, size: string) => string>> =
