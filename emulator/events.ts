@@ -282,6 +282,12 @@ export type EventListener = (event: MachineEvent) => 'stop' | undefined;
 export class EventStream {
   #stop: MachineEvent | undefined;
   readonly #listeners = new Map<EventKind, EventListener[]>();
+  #changes = 0;
+
+  /** Goes up whenever somebody begins or ceases to listen. */
+  get changes(): number {
+    return this.#changes;
+  }
 
   /** Whether anybody listens; emitters ask before they build an event. */
   wants(kind: EventKind): boolean {
@@ -289,16 +295,18 @@ export class EventStream {
   }
 
   wantsAny(kinds: readonly EventKind[]): boolean {
-    return this.#listeners.size > 0 && kinds.some((kind) => this.#listeners.has(kind));
+    return kinds.some((kind) => this.#listeners.has(kind));
   }
 
   /** Listens to some kinds; the returned function ends it. */
   subscribe(kinds: Iterable<EventKind>, listener: EventListener): () => void {
     const own = [...new Set(kinds)];
+    this.#changes += 1;
     for (const kind of own) {
       this.#listeners.set(kind, [...(this.#listeners.get(kind) ?? []), listener]);
     }
     return () => {
+      this.#changes += 1;
       for (const kind of own) {
         const rest = (this.#listeners.get(kind) ?? []).filter((other) => other !== listener);
         if (rest.length > 0) this.#listeners.set(kind, rest);

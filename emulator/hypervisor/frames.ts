@@ -116,7 +116,8 @@ export const createFrames = (ramBytes: number): Frames => {
     allocate(owner, count = 1) {
       const first = free < count ? undefined : find(owner, count);
       if (first === undefined) return undefined;
-      owners.fill(owner, first, first + count);
+      if (count === 1) owners[first] = owner;
+      else owners.fill(owner, first, first + count);
       free -= count;
       changes += 1;
       return first as Mfn;

@@ -143,12 +143,17 @@ const TOLD: readonly EventKind[] = [
  * EPT violations that are handled within run(): RAM that has no frame, or none of its own, if nobody
  * listens. Each counts as every exit.
  */
-export const violationHandlerOf =
-  (hypervisor: Hypervisor): ViolationHandler =>
-  (gpa, qualification) => {
-    const { hardware, events } = hypervisor;
+export const violationHandlerOf = (hypervisor: Hypervisor): ViolationHandler => {
+  const { hardware, events } = hypervisor;
+  let seen = -1;
+  let isTold = false;
+  return (gpa, qualification) => {
+    if (seen !== events.changes) {
+      seen = events.changes;
+      isTold = events.wantsAny(TOLD);
+    }
     const vcpu = hardware.loaded;
-    if (vcpu === undefined || hypervisor.showsExits === true || events.wantsAny(TOLD)) return false;
+    if (vcpu === undefined || isTold || hypervisor.showsExits === true) return false;
     const gfn = gfnOf(gpa as Gpa);
     const { domain } = vcpu;
     const type = domain.p2m.typeOf(gfn);
@@ -159,6 +164,7 @@ export const violationHandlerOf =
     count(domain.exitCounts, 'EPT_VIOLATION');
     return true;
   };
+};
 
 /** Does the step that comes next; false when the handler is through. */
 export const advanceExit = (pending: PendingExit): boolean => {

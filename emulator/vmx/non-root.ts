@@ -50,7 +50,7 @@ export interface GuestOperation extends VmcsAccess {
 export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation => {
   const { memory } = cpu;
   const vmcs = createVmcsAccess(cpu, region);
-  const { read, has, exit, exitViolation } = vmcs;
+  const { read, has, hasEpt, exit, exitViolation } = vmcs;
   const { words } = memory;
   const bitmapSlot = vmcsSlotOf(region, F.exceptionBitmap);
   const maskSlot = vmcsSlotOf(region, F.pageFaultMask);
@@ -89,7 +89,7 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
 
   const stage: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
-      if (!has('enable EPT')) return gpa as Maddr;
+      if (!hasEpt()) return gpa as Maddr;
       const low = words[pointerSlot] ?? 0;
       const high = words[pointerSlot + 1] ?? 0;
       const result = walkEpt(memory, low, high, gpa, access, forTable);
@@ -100,19 +100,18 @@ export const createGuestOperation = (cpu: Cpu, region: Maddr): GuestOperation =>
         return (page + (gpa & OFFSET)) as Maddr;
       }
       if (cpu.accessMode === 'probe') return undefined;
+      if (result.kind === 'violation' && linear !== undefined && !isDelivering()) {
+        exitViolation(violationQualification(result, true, forTable) | nmiBit(), linear, gpa);
+        return undefined;
+      }
       // RF is saved as 1, or during the delivery of an event as in the image of RFLAGS.
       const resume = isDelivering() ? cpu.deliveringResumes === true : true;
       // Undefined unless it tells of a software interrupt that was being delivered.
       const length = isDelivering() ? {} : { length: 0 };
       if (result.kind === 'violation') {
         const bits = violationQualification(result, linear !== undefined, forTable) | nmiBit();
-        if (linear !== undefined && !isDelivering()) {
-          exitViolation(bits, linear, gpa);
-          return undefined;
-        }
-        const qualification = BigInt(bits);
         exit('EPT_VIOLATION', {
-          qualification,
+          qualification: BigInt(bits),
           linear: linear === undefined ? 0n : linearOfNumber(linear),
           physical: gpa,
           ...length,

@@ -31,6 +31,8 @@ export interface VmcsAccess {
   write(encoding: number, value: bigint): void;
   /** Whether a control is 1; secondary controls are 0 unless activated. */
   has(control: ControlName): boolean;
+  /** Whether EPT is on: has('enable EPT'), for each translation. */
+  hasEpt(): boolean;
   /** Makes a VM exit with this basic reason. */
   exit(reason: string, details?: ExitDetails): void;
   /** Makes the VM exit of a CPUID. */
@@ -86,6 +88,11 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
     const slot = controlSlots.get(field) ?? slotOf(field);
     return ((words[slot] ?? 0) & bit) !== 0;
   };
+  const ept = controlOf('enable EPT');
+  const eptSlot = slotOf(ept.field);
+  const hasEpt = (): boolean =>
+    ((words[activationSlot] ?? 0) & activation.bit) !== 0 &&
+    ((words[eptSlot] ?? 0) & ept.bit) !== 0;
   const saveResumeFlag = (resume: boolean): void => {
     const rest = word(cpu, RFLAGS_REST);
     setWord(cpu, RFLAGS_REST, resume ? rest | RFLAGS_RF : rest & ~RFLAGS_RF);
@@ -154,5 +161,5 @@ export const createVmcsAccess = (cpu: Cpu, region: Maddr): VmcsAccess => {
       ((words[physicalSlot + 1] ?? 0) >>> 0) * TWO_32 + ((words[physicalSlot] ?? 0) >>> 0);
     return { qualification: words[qualificationSlot] ?? 0, physical };
   };
-  return { read, write, has, exit, exitCpuid, exitViolation, violation: violationOf };
+  return { read, write, has, hasEpt, exit, exitCpuid, exitViolation, violation: violationOf };
 };

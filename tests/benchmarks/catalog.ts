@@ -3,6 +3,12 @@
 import { adapterSteps } from './adapter-steps.ts';
 import type { Benchmark } from './benchmark.ts';
 import { guestBenchmarks } from './guests.ts';
+import { memoryBenchmarks } from './memory.ts';
 import { singleSteps } from './single-steps.ts';
 
-export const BENCHMARKS: readonly Benchmark[] = [...guestBenchmarks, singleSteps, adapterSteps];
+export const BENCHMARKS: readonly Benchmark[] = [
+  ...guestBenchmarks,
+  ...memoryBenchmarks,
+  singleSteps,
+  adapterSteps,
+];

@@ -200,7 +200,9 @@ export const createSharing = (
         remove(shared);
         frames.give(shared, domain.id);
       } else {
-        memory.bytes.copyWithin(hostOf(mfn), hostOf(shared), hostOf(shared) + 4096);
+        const host = hostOf(mfn);
+        if (shared === zeroFrame) memory.bytes.fill(0, host, host + 4096);
+        else memory.bytes.copyWithin(host, hostOf(shared), hostOf(shared) + 4096);
         hardware.noteWrite(maddrOf(mfn), 4096);
         references.set(shared, (references.get(shared) ?? 0) - 1);
       }

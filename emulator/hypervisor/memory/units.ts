@@ -54,8 +54,20 @@ export interface MemoryUnits {
 
 const ZEROS = new Uint8Array(4096);
 
-export const isRam = (type: P2mType): boolean =>
-  ['ram', 'logdirty', 'shared', 'paged', 'on-demand'].includes(type);
+const IS_RAM: Readonly<Record<P2mType, boolean>> = {
+  hole: false,
+  ram: true,
+  ballooned: false,
+  mmio: false,
+  special: false,
+  shared: true,
+  paged: true,
+  logdirty: true,
+  grant: false,
+  'on-demand': true,
+};
+
+export const isRam = (type: P2mType): boolean => IS_RAM[type];
 
 /** The units of a hypervisor; made when they are first asked for. */
 export const unitsOf = (hypervisor: Hypervisor): MemoryUnits => {
