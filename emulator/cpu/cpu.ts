@@ -74,6 +74,16 @@ export const isStandIn = ({ standIns }: Cpu, maddr: number): boolean => {
   return page === standIns.read || page === standIns.written || page === standIns.table;
 };
 
+/**
+ * Exceptions and IRETQ in their usual form, as an engine has them. Each does all, or nothing and
+ * gives false; what it does is the same as without it.
+ */
+export interface UsualEvents {
+  /** A hardware exception, whose interception is done with; the error code is -1 if it has none. */
+  deliver(vector: number, errorCode: number, resumes: boolean): boolean;
+  returnFromInterrupt(): boolean;
+}
+
 /** Machine addresses of the pages that stand in for frames that the second stage has not. */
 export interface StandIns {
   readonly read: Maddr;
@@ -121,6 +131,7 @@ export interface Cpu {
   remembered?: (linear: number, access: PagingAccess) => number;
   /** Counts TLB misses, for the reference engine. */
   readonly tlb?: TlbModel;
+  usual?: UsualEvents | undefined;
   /** Memory with decoded code or remembered paging entries has been written. */
   noteWrite?: (host: number, lengthBytes: number) => void;
   /** Memory whose accesses are to be told of. */

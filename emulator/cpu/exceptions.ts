@@ -37,7 +37,6 @@ import {
 import { alignedStack, currentStack, innerStack, pushAll, setStackPointer } from './stacks.ts';
 import * as state from './state.ts';
 import { switchTask } from './task-switch.ts';
-import { deliverUsually } from './usual-interrupts.ts';
 
 /** How an event came about; the numbers are those of interruption information. */
 export const EVENT_TYPE = {
@@ -169,7 +168,7 @@ const isExternal = ({ type }: DeliveredEvent): boolean =>
 const deliver = (cpu: Cpu, event: DeliveredEvent): Outcome => {
   const { vector, type, errorCode = -1, resumes } = event;
   if (type === EVENT_TYPE.hardwareException && resumes !== undefined) {
-    if (deliverUsually(cpu, vector, errorCode, resumes)) return OUTCOME.jumped;
+    if (cpu.usual?.deliver(vector, errorCode, resumes) === true) return OUTCOME.jumped;
   }
   const hasCode = event.errorCode === undefined ? 0 : INFORMATION_HAS_CODE;
   cpu.delivering = (INFORMATION_VALID | hasCode | (event.type << 8) | event.vector) >>> 0;

@@ -36,7 +36,6 @@ import {
 import { currentStack, peekStack, setStackPointer } from './stacks.ts';
 import * as state from './state.ts';
 import { switchTask } from './task-switch.ts';
-import { returnUsually } from './usual-interrupts.ts';
 
 const RFLAGS_IF = 0x200n;
 const RFLAGS_NT = 0x4000n;
@@ -48,7 +47,7 @@ const LONG_AND_BIG = 0x6000;
 
 /** IRET, IRETD, IRETQ; `width` is the operand size. */
 export const interruptReturn = (cpu: Cpu, width: number): Outcome => {
-  if (width === 64 && returnUsually(cpu)) return OUTCOME.jumped;
+  if (width === 64 && cpu.usual?.returnFromInterrupt() === true) return OUTCOME.jumped;
   unblockNmi(cpu);
   const outcome = returnToFrame(cpu, width);
   // A fault is still to tell that the blocking has ended; a VM exit has done so.

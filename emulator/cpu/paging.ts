@@ -93,17 +93,13 @@ const TABLE_WRITE: PagingAccess = { write: true, execute: false, user: false };
 const TWO_32 = 2 ** 32;
 /** Levels of 4-level paging; PAE and 32-bit paging walk the last two. */
 const LEVELS = 4;
-/**
- * What the levels above the last have come to, for stretches of 2 MiB: engines that know of every
- * change keep it, as processors do in their paging-structure caches.
- */
-export interface UpperLevels {
-  /** The guest-physical address of the last table for a linear address; -1 if it is not known. */
-  table(linear: number): number;
-  /** Writable and user bits, ANDed, above the table that was found last; and whether none is NX. */
-  readonly rights: number;
-  readonly isExecutable: boolean;
-  keep(linear: number, table: number, rights: number, isExecutable: boolean): void;
+
+/** Told of the last step of walks in long mode; rights are the writable and user bits, ANDed. */
+export interface LastLevels {
+  /** It was in this table; rights are those of the levels above. */
+  keepTable(linear: number, table: number, rights: number): void;
+  /** It has found a page of 2 MiB or more; `gpa` is the address that was asked for. */
+  keepPage(linear: number, gpa: number, rights: number, isDirty: boolean): void;
 }
 
 /** Where the entries of the walk are, by level, for the bits that are set at its end. */
@@ -119,7 +115,7 @@ export const translateLinear = (
   stage: SecondStage,
   linear: number,
   access: PagingAccess,
-  upper?: UpperLevels,
+  last?: LastLevels,
 ): Translation => {
   const low = linear | 0;
   const high = Math.floor(linear / TWO_32) | 0;
@@ -136,19 +132,15 @@ export const translateLinear = (
     (access.write ? ERROR_WRITE : 0) |
     (access.user ? ERROR_USER : 0);
 
-  const known = isLong && upper !== undefined ? upper.table(linear) : -1;
-  const isKnown = known >= 0;
-  const first = !isLong ? 2 : isKnown ? LEVELS - 1 : 0;
-  let table = isKnown
-    ? known
-    : isLong
-      ? tableAt(words, state.CR3)
-      : entryBytes === 4
-        ? ((words[state.CR3 >>> 2] ?? 0) & 0xffff_f000) >>> 0
-        : topPaeTable(words, low);
+  const first = isLong ? 0 : 2;
+  let table = isLong
+    ? tableAt(words, state.CR3)
+    : entryBytes === 4
+      ? ((words[state.CR3 >>> 2] ?? 0) & 0xffff_f000) >>> 0
+      : topPaeTable(words, low);
   if (table < 0) return faultOf(cause);
-  let rights = isKnown ? (upper?.rights ?? 0) : WRITABLE | USER;
-  let executable = !isKnown || upper?.isExecutable === true;
+  let rights = WRITABLE | USER;
+  let executable = true;
   for (let level = first; level < LEVELS; level += 1) {
     const shift = entryBytes === 4 ? (level === 2 ? 22 : 12) : 39 - 9 * level;
     const entryGpa = table + indexAt(low, high, shift, entryBytes) * entryBytes;
@@ -160,7 +152,6 @@ export const translateLinear = (
     if ((entryLow & PRESENT) === 0) return faultOf(cause);
     const isLast = level === LEVELS - 1;
     const rightsAbove = rights;
-    const isExecutableAbove = executable;
     const tableOfEntry = table;
     const mayBeLarge = shift === 30 || shift === 21 || (shift === 22 && (cr4 & CR4_PSE) !== 0);
     const isLarge = !isLast && mayBeLarge && (entryLow & LARGE) !== 0;
@@ -181,13 +172,16 @@ export const translateLinear = (
       return faultOf(cause | ERROR_PRESENT);
     }
     if (!setAccessedAndDirty(words, stage, first, level, access.write, linear)) return WALK_EXIT;
-    if (isLong && isLast && !isKnown) {
-      upper?.keep(linear, tableOfEntry, rightsAbove, isExecutableAbove);
-    }
     const offsetMask = (1 << shift) - 1;
     const above = shift === 22 ? ((entryLow >>> 13) & 0xff) * TWO_32 : 0;
     const base = above + table - ((entryLow & 0xffff_f000 & offsetMask) >>> 0);
-    return throughStage(stage, base + ((low & offsetMask) >>> 0), access, linear);
+    const gpa = base + ((low & offsetMask) >>> 0);
+    if (isLong && last !== undefined) {
+      const isDirty = access.write || (entryLow & DIRTY) !== 0;
+      if (isLast) last.keepTable(linear, tableOfEntry, rightsAbove & (WRITABLE | USER));
+      else last.keepPage(linear, gpa, rights & (WRITABLE | USER), isDirty);
+    }
+    return throughStage(stage, gpa, access, linear);
   }
   return faultOf(cause);
 };

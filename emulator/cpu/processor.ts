@@ -27,5 +27,4 @@ export const LEAVE_REASONS = {
   budget: 5,
   operation: 6,
   breakpoint: 7,
-  interruptReturn: 8,
 } as const;

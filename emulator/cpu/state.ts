@@ -6,6 +6,7 @@
  *   0x0001_0000  block hash       0x0005_0000  reserved for compiled code's hash
  *   0x0006_0000  TLB-R, TLB-W, TLB-X
  *   0x0010_0000  page flags, one byte for each machine page
+ *   0x0020_0000  what engines remember of translations (interpreter/translation-tables.ts)
  *   0x0100_0000  decoded records
  *   0x0400_0000  RAM: machine address 0
  *
@@ -25,6 +26,15 @@ export const TLB_WRITE = TLB_READ + TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_EXECUTE = TLB_WRITE + TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_EXECUTE_ENTRIES = 256;
 export const PAGE_FLAGS = 0x10_0000;
+export const TLB_SECOND = 0x20_0000;
+export const TLB_SECOND_ENTRIES = 0x1_0000;
+export const STAGE = 0x30_0000;
+export const STAGE_ENTRIES = 0x4000;
+export const LAST_TABLES = 0x34_0000;
+export const LAST_TABLES_ENTRIES = 512;
+/** i32 for each machine page. */
+export const TABLE_REGIONS = 0x40_0000;
+export const LEADING = 0x80_0000;
 export const RECORDS = 0x100_0000;
 export const RECORDS_END = 0x400_0000;
 /** Host address of machine address 0. */
@@ -149,9 +159,18 @@ export const XMM = place(16 * 16);
 /** x87/MMX registers, 16 bytes each. */
 export const ST = place(8 * 16);
 /** Space for what engines keep per vCPU. */
-export const ENGINE_PRIVATE = place(256);
+const ENGINE_PRIVATE = place(256);
 /** i32: non-zero if INVLPG is not done by generated code: it may make a VM exit. */
 export const INVLPG_LEAVES = ENGINE_PRIVATE;
+/** i32: non-zero if nobody watches memory: generated code may walk. */
+export const MAY_FILL = ENGINE_PRIVATE + 4;
+/** i32: bits of MAY_GO_ON: what generated code may do without leaving. */
+export const GOES_ON = ENGINE_PRIVATE + 8;
+export const MAY_GO_ON = { interruptReturn: 1, pageFault: 2 } as const;
+/** i32: page faults that generated code has delivered. */
+export const DELIVERIES = ENGINE_PRIVATE + 12;
+/** i32: OR-ed into the keys of STAGE. */
+export const STAGE_CONTEXT = ENGINE_PRIVATE + 16;
 
 export const WINDOW_END = next;
 export const registerSlot = (register: number): number => GENERAL_REGISTERS + register * 8;

@@ -14,7 +14,8 @@ import { readRflagsOf } from '../cpu/rflags.ts';
 import * as state from '../cpu/state.ts';
 import { createMachineMemory, type MachineMemory } from '../memory/machine-memory.ts';
 import { createFastEngine, createReferenceEngine } from './engine.ts';
-import { createRandom, instruction, little, type Random } from './random-instructions.ts';
+import { createRandom, little, type Random } from './random.ts';
+import { instruction } from './random-instructions.ts';
 
 const RAM_BYTES = 0x2_0000;
 const [PML4, PDPT, DIRECTORY, TABLE] = [0x1000, 0x2000, 0x3000, 0x4000];

@@ -3,26 +3,10 @@
  * operands in memory near pointer registers.
  */
 
+import { little, type Random } from './random.ts';
+
 /** Selectors of data segments that a test's GDT has: flat, with a base, expanding down; and none. */
 export const SELECTORS = [0x10, 0x28, 0x30, 0];
-
-/** Mulberry32. */
-export const createRandom = (seed: number) => {
-  let a = seed;
-  const next = (): number => {
-    a = (a + 0x6d2b_79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-  const below = (limit: number): number => next() % limit;
-  const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
-  return { below, pick, byte: () => below(256) };
-};
-export type Random = ReturnType<typeof createRandom>;
-
-export const little = (value: number, bytes: number): number[] =>
-  Array.from({ length: bytes }, (_, i) => Math.floor(value / 2 ** (8 * i)) & 0xff);
 
 /** ModRM with an operand mostly in memory near RBX, RBP, RSI, RDI, or a register. */
 const modRm = (random: Random, middle: number): number[] => {

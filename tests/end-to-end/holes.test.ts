@@ -189,9 +189,11 @@ test.each(engines)('%s: a frame that is given back is forgotten, whatever led to
         take    r8                              ; refused: it has a frame
         lea rax, [buffer + 3 * 4096 + 3]
         mov [page_directory_pointers + 16], rax
-        mov qword [buffer + 3 * 4096 + 8], 0x83
+        mov qword [buffer + 3 * 4096 + 8], 0xe3
         mov r9d, 0x80200000
         add r9, r8
+        mov eax, [r9 + 4096]                    ; makes the walk for [r9] short
+        mov eax, [r8]
         mov dword [r8], 7
         mov eax, [r9]
         mov dword [r9], 8

@@ -8,10 +8,13 @@ import * as state from '../../cpu/state.ts';
 import * as w from '../wasm/expression.ts';
 import { FunctionWriter } from '../wasm/function-writer.ts';
 import { ModuleWriter } from '../wasm/module-writer.ts';
+import { writeFill } from './fill.ts';
 import { type FastWidth, type HandlerForm, handlerFormsOf } from './forms.ts';
+import { writeGoingOn } from './going-on.ts';
 import { OPERATION_FORMS } from './operation-forms.ts';
 import { type Control, Projection, Unsupported } from './projection.ts';
 import { HEADER, HEADER_BYTES, RECORD, RECORD_BYTES } from './record.ts';
+import { writeUsualEvents } from './usual-events.ts';
 
 export interface Interpreter {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -31,10 +34,13 @@ const BRANCH_TABLE_FORMS = 180;
 
 interface Shared {
   readonly codeWidth: FastWidth;
-  readonly slow: number;
+  readonly fill: number;
   readonly leave: number;
   readonly find: number;
   readonly outOfBudget: number;
+  /** (record) -> next record, or 0 when it leaves: after a refused access, and for IRETQ. */
+  readonly refused: number;
+  readonly returnFromInterrupt: number;
 }
 
 /** Where a handler returns to: from its own function, or round the loop of `run`. */
@@ -88,14 +94,19 @@ const controlOf = (
     f.call(shared.leave, record);
     exits.leave();
   };
+  const goOnBy = (callee: number): void => {
+    const next = f.temporary('i32');
+    f.call(callee, record);
+    f.setFromStack(next);
+    f.if(next, () => exits.next(next));
+    exits.leave();
+  };
   return {
-    slow: shared.slow,
+    fill: shared.fill,
     leave: () => leaveFor(LEAVE_REASONS.precise),
     leaveFor,
-    leaveAccess: () => {
-      f.call(shared.leave, record);
-      exits.leave();
-    },
+    leaveAccess: () => goOnBy(shared.refused),
+    returnFromInterrupt: () => goOnBy(shared.returnFromInterrupt),
     next: () => exits.next(w.add(record, w.i32(RECORD_BYTES))),
     link: (which) => {
       const at = RECORD[which];
@@ -165,7 +176,7 @@ export const generateInterpreter = (codeWidth: FastWidth): Interpreter => {
   const module = new ModuleWriter();
   const handlerType = module.type(['i32'], ['i32']);
   const slow = module.import('slow', module.type(['i32', 'i32', 'i32'], ['i32']));
-  const shared: Shared = { codeWidth, slow, ...writeShared(module) };
+  const shared: Shared = { codeWidth, ...writeShared(module, slow) };
   const formsOfWidth = handlerFormsOf(codeWidth);
   const all = formsOfWidth.forms.map((form) => ({ key: form.key, emit: emitForm(form) }));
   const hot = Math.min(formsOfWidth.hot, BRANCH_TABLE_FORMS);
@@ -189,7 +200,8 @@ export const generateInterpreter = (codeWidth: FastWidth): Interpreter => {
 };
 
 /** Functions that handlers call when they leave or look for a block. */
-const writeShared = (module: ModuleWriter): Omit<Shared, 'slow' | 'codeWidth'> => {
+const writeShared = (module: ModuleWriter, slow: number): Omit<Shared, 'codeWidth'> => {
+  const fill = module.function(module.type(['i64', 'i32'], ['i32']), writeFill(slow));
   const reason = (f: FunctionWriter, value: number) =>
     f.store(32, ZERO, state.LEAVE_REASON, w.i32(value));
 
@@ -222,7 +234,8 @@ const writeShared = (module: ModuleWriter): Omit<Shared, 'slow' | 'codeWidth'> =
   outOfBudget.store(64, ZERO, state.RIP, w.add(page, offset));
   reason(outOfBudget, LEAVE_REASONS.budget);
   const outOfBudgetIndex = module.function(module.type(['i32'], []), outOfBudget);
-  return { leave: leaveIndex, find: findIndex, outOfBudget: outOfBudgetIndex };
+  const entering = { leave: leaveIndex, find: findIndex, outOfBudget: outOfBudgetIndex };
+  return { fill, ...entering, ...writeGoingOn(module, entering, writeUsualEvents(module)) };
 };
 
 const writeRun = (

@@ -17,6 +17,10 @@ export interface Handlers {
   execute(record: number): number;
   /** Executes one record by a handler: the next record, or 0 when it leaves. */
   executeOne(record: number, handler: number): number;
+  /** Delivers an event the usual way: 1, or 0 if it is not usual and nothing was done. */
+  deliver(vector: number, errorCode: number, resumes: number): number;
+  /** An IRETQ the usual way: 1, or 0 if it is not usual and nothing was done. */
+  returnFromInterrupt(operandSize: number): number;
 }
 
 type Slow = (low: number, high: number, access: number) => number;
@@ -55,6 +59,8 @@ export const createHandlers = (
       loud,
       execute: exports.run as Handlers['execute'],
       executeOne: exports.step as Handlers['executeOne'],
+      deliver: exports.deliver as Handlers['deliver'],
+      returnFromInterrupt: exports.returnFromInterrupt as Handlers['returnFromInterrupt'],
     };
   };
   return (codeWidth) => {

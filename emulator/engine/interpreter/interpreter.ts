@@ -5,7 +5,6 @@
 import { type Cpu, word } from '../../cpu/cpu.ts';
 import { LEAVE_REASONS } from '../../cpu/processor.ts';
 import * as state from '../../cpu/state.ts';
-import { deliverUsually, returnUsually } from '../../cpu/usual-interrupts.ts';
 import { PAGE_HAS_CODE_TABLE, PAGE_HAS_TABLE, pageFlagSlot } from '../../memory/machine-memory.ts';
 import type { OperationPlan } from '../operation-plan.ts';
 import { createBlocks } from './blocks.ts';
@@ -72,8 +71,6 @@ const LAST_REPEAT = 4096 - 3;
 const LARGE_WRITE = 1 << 20;
 const PAGE = 4096;
 const RF = 0x1_0000;
-const TF = 0x100;
-const PF = 14;
 
 const RIP_LOW = state.RIP >>> 2;
 const PAGE_LOW = state.RIP_PAGE >>> 2;
@@ -89,8 +86,8 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
   const handlersOf = createHandlers(memory, translations.fill);
   let left: Left = LEFT.nowhere;
   let plan: OperationPlan | undefined;
-  let deliveries = 0;
-  let passesPageFaults = false;
+  /** What generated code may do without leaving, if nobody needs to look. */
+  let mayGoOn = 0;
   let breakpoints: ReadonlySet<bigint> = new Set();
   let cuts: ReadonlySet<number> = new Set();
 
@@ -160,42 +157,37 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     standAt(record);
   };
 
-  /** Delivers the pending page fault in the usual form; false if it is not. */
-  const deliver = (): boolean => {
-    if (!passesPageFaults || !deliverUsually(cpu, PF, word(cpu, state.FAULT_ERROR), true)) {
-      return false;
-    }
-    words[state.CR2 >>> 2] = words[state.FAULT_ADDRESS >>> 2] ?? 0;
-    words[(state.CR2 >>> 2) + 1] = words[(state.FAULT_ADDRESS >>> 2) + 1] ?? 0;
-    return true;
-  };
   const isAtBreakpoint = (): boolean =>
     breakpoints.size > 0 && breakpoints.has(quads[state.RIP >>> 3] as bigint);
 
+  /** Of so many instructions and deliveries, the instructions. */
+  const done = (steps: number): number => steps - word(cpu, state.DELIVERIES);
   const run = (limit: number, isFree: boolean): number => {
     const handlers = handlersOf(word(cpu, state.CODE_WIDTH) === 64 ? 64 : 32);
     const { execute } = handlers;
     let rest = limit;
     let link = 0;
     left = LEFT.nowhere;
-    deliveries = 0;
+    words[state.DELIVERIES >>> 2] = 0;
+    const goesOn = isFree ? mayGoOn : 0;
     while (rest > 0) {
       const block = enter(link, handlers);
       link = 0;
-      if (block === 0) return limit - rest - deliveries;
-      if (rest < limit && isAtBreakpoint()) return limit - rest - deliveries;
+      if (block === 0) return done(limit - rest);
+      if (rest < limit && isAtBreakpoint()) return done(limit - rest);
       const count = words[(block + HEADER.instructions) >>> 2] ?? 0;
+      // An instruction that completes clears RF; one that faults saves it as set anyway.
+      words[state.RFLAGS_REST >>> 2] = (words[state.RFLAGS_REST >>> 2] ?? 0) & ~RF;
+      words[state.GOES_ON >>> 2] = count > rest ? 0 : goesOn;
       if (count > rest) {
         rest -= runPart(block, rest, handlers);
-        return limit - rest - deliveries;
+        return done(limit - rest);
       }
       const slice = Math.min(rest, INSTRUCTIONS_AT_ONCE);
       words[state.BUDGET >>> 2] = slice - count;
       execute(block + HEADER_BYTES);
       rest -= slice - (words[state.BUDGET >>> 2] ?? 0);
-      const reason = word(cpu, state.LEAVE_REASON);
-      switch (reason) {
-        case LEAVE_REASONS.interruptReturn:
+      switch (word(cpu, state.LEAVE_REASON)) {
         case LEAVE_REASONS.fault:
         case LEAVE_REASONS.exit:
         case LEAVE_REASONS.operation:
@@ -205,17 +197,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
           const own = record - number * 32 - HEADER_BYTES;
           rest += (words[own >>> 2] ?? 0) - number;
           leaveAt(record);
-          if (!isFree) return limit - rest - deliveries;
-          if (reason === LEAVE_REASONS.fault && deliver()) deliveries += 1;
-          else if (reason !== LEAVE_REASONS.interruptReturn || !returnUsually(cpu, TF)) {
-            return limit - rest - deliveries;
-          }
-          translations.levelChanged();
-          left = LEFT.nowhere;
-          rest -= 1;
-          if (rest > 0)
-            words[state.RFLAGS_REST >>> 2] = (words[state.RFLAGS_REST >>> 2] ?? 0) & ~RF;
-          break;
+          return done(limit - rest);
         }
         case LEAVE_REASONS.needBlock:
           link = word(cpu, state.LAST_RECORD);
@@ -224,7 +206,7 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
           break;
       }
     }
-    return limit - rest - deliveries;
+    return done(limit - rest);
   };
 
   const repeat = (): boolean => {
@@ -237,17 +219,29 @@ export const createInterpreter = (cpu: Cpu): FastEngine => {
     return repeated !== undefined && repeatInPages(cpu, repeated, translations.fillWhole);
   };
 
+  const isUnseen = (): boolean => cpu.watches?.isActive !== true;
+  cpu.usual = {
+    deliver: (vector, errorCode, resumes) =>
+      isUnseen() && handlersOf(64).deliver(vector, errorCode, resumes ? 1 : 0) === 1,
+    returnFromInterrupt: () => isUnseen() && handlersOf(64).returnFromInterrupt(0) === 1,
+  };
+  translations.forgetAll();
   translations.refresh();
   return {
     run,
     get deliveries() {
-      return deliveries;
+      return word(cpu, state.DELIVERIES);
     },
     begin() {
       const { nonRoot } = cpu;
       const mayExit = nonRoot !== undefined && nonRoot.mayExit?.('invlpg') !== false;
       words[state.INVLPG_LEAVES >>> 2] = mayExit ? 1 : 0;
-      passesPageFaults = nonRoot === undefined || nonRoot.passesPageFaults?.() === true;
+      const isWatched =
+        cpu.watches !== undefined && (cpu.watches.isActive || cpu.watches.isPending);
+      words[state.MAY_FILL >>> 2] = isWatched ? 0 : 1;
+      const passesFaults = nonRoot === undefined || nonRoot.passesPageFaults?.() === true;
+      const { interruptReturn, pageFault } = state.MAY_GO_ON;
+      mayGoOn = isWatched ? 0 : interruptReturn | (passesFaults ? pageFault : 0);
       translations.refresh();
     },
     get left() {

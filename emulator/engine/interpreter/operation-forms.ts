@@ -33,7 +33,7 @@ const other: OperationForm = {
 const interruptReturn: OperationForm = {
   key: '(iretq)',
   goesOn: false,
-  emit: (_f, _record, control) => control.leaveFor(LEAVE_REASONS.interruptReturn),
+  emit: (_f, _record, control) => control.returnFromInterrupt(),
 };
 
 const readFaultAddress: OperationForm = {

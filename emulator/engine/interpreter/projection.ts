@@ -24,7 +24,7 @@ import * as w from '../wasm/expression.ts';
 import type { FunctionWriter } from '../wasm/function-writer.ts';
 import type { HandlerForm } from './forms.ts';
 import { RECORD } from './record.ts';
-import { ACCESS_FAULTS, ACCESS_WRITES } from './translations.ts';
+import { ACCESS_FAULTS, ACCESS_WRITES } from './translation-tables.ts';
 
 export interface Value {
   readonly code: w.Expression;
@@ -42,7 +42,7 @@ export interface Control {
   leave(): void;
   /** The same for another of LEAVE_REASONS. */
   leaveFor(reason: number): void;
-  /** The same after an access that `slow` has refused; it has told why. */
+  /** The same after an access that `fill` has refused; it has told why. A page fault may go on. */
   leaveAccess(): void;
   /** To the next record. */
   next(): void;
@@ -50,8 +50,10 @@ export interface Control {
   link(which: 'taken' | 'notTaken'): void;
   /** To any address. */
   jump(target: w.Expression): void;
-  /** The function that fills the TLB: (low, high, access) -> host address, or 0. */
-  readonly slow: number;
+  /** IRETQ, and then as a jump; or it leaves. */
+  returnFromInterrupt(): void;
+  /** The function that fills the TLB: (address, access) -> host address, or 0. */
+  readonly fill: number;
 }
 
 const CF_BIT = 63;
@@ -402,15 +404,9 @@ export class Projection implements Semantics<Value> {
       w.equal(w.load('i64', 64, entry, table), tag),
       () => f.set(host, w.add(w.load('i32', 32, entry, table + 8), w.wrap(address))),
       () => {
-        const high = w.wrap(w.shiftRight(address, w.i64(32)));
-        f.call(
-          this.#control.slow,
-          w.wrap(address),
-          high,
-          w.i32(
-            (writes ? ACCESS_WRITES : 0) | (this.#isConditional ? 0 : ACCESS_FAULTS) | (width / 8),
-          ),
-        );
+        const faults = this.#isConditional ? 0 : ACCESS_FAULTS;
+        const access = (writes ? ACCESS_WRITES : 0) | faults | (width / 8);
+        f.call(this.#control.fill, address, w.i32(access));
         f.setFromStack(host);
         f.if(w.isZero(host), () => this.#control.leaveAccess());
       },

@@ -5,7 +5,7 @@
  */
 import { type Cpu, quad, setQuad, word } from '../../cpu/cpu.ts';
 import * as state from '../../cpu/state.ts';
-import { ACCESS_WRITES } from './translations.ts';
+import { ACCESS_WRITES } from './translation-tables.ts';
 
 const RAX = 0;
 const RCX = 1;

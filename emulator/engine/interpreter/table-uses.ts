@@ -4,7 +4,7 @@
  * stretch of 2 MiB maps a page by each entry; of all others it is not known.
  */
 
-import { PAGE_FLAGS } from '../../cpu/state.ts';
+import { PAGE_FLAGS, TABLE_REGIONS } from '../../cpu/state.ts';
 import {
   type MachineMemory,
   PAGE_HAS_CODE_TABLE,
@@ -18,8 +18,6 @@ export const MANY = -1;
 export interface TableUses {
   /** A walk for this linear address begins; of code, in long mode. */
   begin(linear: number, isOfCode: boolean, isLong: boolean): void;
-  /** The walk begins at the last level. */
-  skipUpper(): void;
   /** Whether the walk is one of code. */
   readonly isOfCode: boolean;
   /** The walk reads its next entry at this host address; true if the page was not flagged before. */
@@ -38,11 +36,11 @@ const LAST_LEVEL = 4;
 const REGION_BYTES = 2 ** 21;
 const REGIONS = 2 ** 27;
 
-export const createTableUses = ({ bytes, ramBytes }: MachineMemory): TableUses => {
-  /** For each page with a table, by its flag slot: the stretch of 2 MiB that it maps, or MANY. */
-  const regions = new Map<number, number>();
+export const createTableUses = ({ bytes, words, ramBytes }: MachineMemory): TableUses => {
+  /** For each page with a table: the stretch of 2 MiB that it maps, plus 1, or MANY; else 0. */
+  const regionSlot = (frame: number): number => (TABLE_REGIONS >>> 2) + frame;
   let level = 0;
-  let region = MANY;
+  let stretch = 0;
   let flag = PAGE_HAS_TABLE;
   let isLong = false;
 
@@ -52,12 +50,9 @@ export const createTableUses = ({ bytes, ramBytes }: MachineMemory): TableUses =
     begin(linear, isOfCode, long) {
       level = 0;
       const number = Math.floor(linear / REGION_BYTES);
-      region = number < 0 ? number + REGIONS : number;
+      stretch = number < 0 ? number + REGIONS : number;
       flag = isOfCode ? PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE : PAGE_HAS_TABLE;
       isLong = long;
-    },
-    skipUpper() {
-      level = LAST_LEVEL - 1;
     },
     get isOfCode() {
       return (flag & PAGE_HAS_CODE_TABLE) !== 0;
@@ -65,26 +60,27 @@ export const createTableUses = ({ bytes, ramBytes }: MachineMemory): TableUses =
     note(host) {
       level += 1;
       const slot = pageFlagSlot(host);
-      const own = isLong && level === LAST_LEVEL ? region : MANY;
-      const known = regions.get(slot);
-      if (known === undefined) regions.set(slot, own);
-      else if (known !== own && known !== MANY) regions.set(slot, MANY);
+      const own = isLong && level === LAST_LEVEL ? stretch + 1 : MANY;
+      const region = regionSlot(slot - PAGE_FLAGS);
+      const known = words[region] ?? 0;
+      if (known === 0) words[region] = own;
+      else if (known !== own) words[region] = MANY;
       const flags = bytes[slot] ?? 0;
       if ((flags & flag) === flag) return false;
       bytes[slot] = flags | flag;
       return true;
     },
     pageOf(host, lengthBytes) {
-      const known = regions.get(pageFlagSlot(host)) ?? MANY;
-      if (known === MANY || !isWithinEntry(host, lengthBytes)) return MANY;
-      return known * ENTRIES + ((host & 0xfff) >>> 3);
+      const known = words[regionSlot(pageFlagSlot(host) - PAGE_FLAGS)] ?? 0;
+      if (known <= 0 || !isWithinEntry(host, lengthBytes)) return MANY;
+      return (known - 1) * ENTRIES + ((host & 0xfff) >>> 3);
     },
     isEmptyEntry: (host, lengthBytes) =>
       isLong &&
       isWithinEntry(host, lengthBytes) &&
       ((bytes[host - (host & (ENTRY_BYTES - 1))] ?? 0) & 1) === 0,
     forget() {
-      regions.clear();
+      words.fill(0, regionSlot(0), regionSlot(ramBytes / 4096));
       for (let at = PAGE_FLAGS; at < PAGE_FLAGS + ramBytes / 4096; at += 1) {
         bytes[at] = (bytes[at] ?? 0) & ~(PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE);
       }

@@ -25,8 +25,19 @@ import {
   PAGE_HAS_TABLE,
   pageFlagSlot,
 } from '../../memory/machine-memory.ts';
+import { createLastTables } from './last-tables.ts';
+import { createStageCache } from './stage-cache.ts';
 import { createTableUses, MANY } from './table-uses.ts';
-import { createUpperLevels } from './upper-levels.ts';
+import {
+  ACCESS_FAULTS,
+  ACCESS_WRITES,
+  CONTEXT_ALIGNMENT,
+  CONTEXT_GENERATION,
+  CONTEXT_USER,
+  RUN,
+  SECOND_WRITABLE,
+  SEVERAL,
+} from './translation-tables.ts';
 
 export interface Translations {
   /** The function `slow` of generated code: a host address, or 0 and LEAVE_REASON is set. */
@@ -39,8 +50,6 @@ export interface Translations {
   codePage(low: number, high: number): number;
   /** Compares the registers that decide about translations, and forgets what they change. */
   refresh(): void;
-  /** The same where CPL and RFLAGS.AC alone may have changed. */
-  levelChanged(): void;
   /** Another vCPU, or another second stage. */
   forgetAll(): void;
   /** The second stage has led this guest-physical frame to this machine frame, and does so no more. */
@@ -53,25 +62,12 @@ export interface Translations {
   forgetBlocks(): void;
 }
 
-/** Bits of the access that generated code asks for, above its length in bytes. */
-export const ACCESS_WRITES = 0x100;
-/** A page fault may be made pending: the instruction makes this access whatever happens. */
-export const ACCESS_FAULTS = 0x200;
-const CONTEXT_USER = 0x400;
-const CONTEXT_ALIGNMENT = 0x800;
-const LAST_DATA_GENERATION = 0x3ff;
+const LAST_DATA_GENERATION = CONTEXT_GENERATION;
 const LAST_CODE_GENERATION = 0x3fff;
 const CODE_32 = 0x4000;
 const CODE_USER = 0x8000;
 const RFLAGS_AC = 1 << 18;
-const SECOND_LEVEL = 1 << 16;
-const WRITABLE = 1;
-const STAGE_ENTRIES = 1 << 14;
-/** Kinds of access that the second stage is asked for. */
-const STAGE_KINDS = 4;
-/** In place of the one entry that leads to a frame: several may, or code is run from it. */
-const SEVERAL = -1;
-const RUN = -2;
+const ENTRY_WORDS = 4;
 const CR4_SMAP = 1 << 21;
 const PF = 14;
 const HAS_ERROR_CODE = 1;
@@ -89,6 +85,12 @@ const ACCESSES: readonly PagingAccess[] = Array.from({ length: 8 }, (_, bits) =>
 }));
 const READ: PagingAccess = { write: false, execute: false, user: false };
 
+/** Indices, in words. */
+const secondEntry = (page: number): number =>
+  (state.TLB_SECOND >>> 2) + (page & (state.TLB_SECOND_ENTRIES - 1)) * ENTRY_WORDS;
+const leadingSlot = (frame: number): number => (state.LEADING >>> 2) + frame;
+const frameOf = (host: number): number => (host - state.RAM) >>> 12;
+
 /** `hasCode` tells whether bytes of a page with decoded code are code. */
 export const createTranslations = (
   cpu: Cpu,
@@ -96,18 +98,20 @@ export const createTranslations = (
 ): Translations => {
   const { memory, watches } = cpu;
   const { words, bytes } = memory;
+  const frames = memory.ramBytes / 4096;
   let dataGeneration = 1;
   let codeGeneration = 1;
-  const lowTags = new Int32Array(SECOND_LEVEL);
-  const highTags = new Int32Array(SECOND_LEVEL);
-  const hosts = new Uint32Array(SECOND_LEVEL);
   const codePages = new Map<number, number>();
-  /** For each machine frame, the entry of the second level that leads to it, plus 1; 0 if none does. */
-  const leading = new Int32Array(memory.ramBytes / 4096);
   const compared = [...CONTROL, ...PAE_ENTRIES].map((slot) => slot >>> 2);
   const seen = new Int32Array(compared.length);
   const tables = createTableUses(memory);
-  const upper = createUpperLevels(() => tables.isOfCode, tables.skipUpper);
+  const stage = createStageCache(cpu);
+  const lastTables = createLastTables(
+    memory,
+    stage,
+    () => dataGeneration,
+    () => !tables.isOfCode,
+  );
 
   const contextOf = (user: boolean): number => {
     const alignment = (word(cpu, state.RFLAGS_REST) & RFLAGS_AC) !== 0;
@@ -122,13 +126,13 @@ export const createTranslations = (
     words[(state.TLB_CONTEXT >>> 2) + 1] = 0;
   };
   const forgetData = (): void => {
-    upper.forget();
     dataGeneration += 1;
     if (dataGeneration >= LAST_DATA_GENERATION) {
       // An entry of generation 0 is never asked for.
       words.fill(0, state.TLB_READ >>> 2, state.TLB_EXECUTE >>> 2);
-      lowTags.fill(0);
-      leading.fill(0);
+      words.fill(0, secondEntry(0), secondEntry(0) + state.TLB_SECOND_ENTRIES * ENTRY_WORDS);
+      words.fill(0, leadingSlot(0), leadingSlot(frames));
+      lastTables.clear();
       tables.forget();
       codePages.clear();
       forgetBlocks();
@@ -155,47 +159,28 @@ export const createTranslations = (
     const entry = (page & (state.TLB_ENTRIES - 1)) * (state.TLB_ENTRY_BYTES >>> 2);
     words[(state.TLB_READ >>> 2) + entry] = 0;
     words[(state.TLB_WRITE >>> 2) + entry] = 0;
-    lowTags[page & (SECOND_LEVEL - 1)] = 0;
+    words[secondEntry(page)] = 0;
   };
 
-  /** Guest-physical frames that the second stage has translated, for each kind of access. */
-  const stageFrames = new Float64Array(STAGE_ENTRIES).fill(-1);
-  const stageMaddrs = new Float64Array(STAGE_ENTRIES);
-  const throughStage: SecondStage['translate'] = (gpa, access, linear, forTable) => {
-    const offset = gpa & 0xfff;
-    // Reads of paging entries are writes for EPT, if it has accessed and dirty flags.
-    const kind = access.execute ? 2 : access.write ? 1 : forTable ? 3 : 0;
-    const key = (gpa - offset) / 1024 + kind;
-    const index = key & (STAGE_ENTRIES - 1);
-    if (stageFrames[index] === key) return ((stageMaddrs[index] ?? 0) + offset) as Maddr;
-    const maddr = cpu.stage.translate(gpa, access, linear, forTable);
-    if (maddr === undefined || isStandIn(cpu, maddr)) return maddr;
-    stageFrames[index] = key;
-    stageMaddrs[index] = maddr - offset;
-    return maddr;
-  };
   const forgetAll = (): void => {
-    stageFrames.fill(-1);
+    stage.forgetAll();
     forget();
   };
-  const frameOf = (host: number): number => (host - state.RAM) >>> 12;
-  /** The second level's entry leads to this machine frame now, as well as what already does. */
-  const noteLeading = (host: number, entry: number): void => {
-    const frame = frameOf(host);
-    const known = leading[frame] ?? 0;
-    if (known === 0) leading[frame] = entry + 1;
-    else if (known > 0 && known !== entry + 1) leading[frame] = SEVERAL;
+  /** The second level's entry of a page leads to this machine frame now, as well as what already does. */
+  const noteLeading = (host: number, page: number): void => {
+    const slot = leadingSlot(frameOf(host));
+    const entry = (page & (state.TLB_SECOND_ENTRIES - 1)) + 1;
+    const known = words[slot] ?? 0;
+    if (known === 0) words[slot] = entry;
+    else if (known !== RUN && known !== entry) words[slot] = SEVERAL;
   };
   const forgetFrame = (gfn: number, mfn: number): void => {
-    for (let kind = 0; kind < STAGE_KINDS; kind += 1) {
-      const key = gfn * 4 + kind;
-      if (stageFrames[key & (STAGE_ENTRIES - 1)] === key)
-        stageFrames[key & (STAGE_ENTRIES - 1)] = -1;
-    }
-    if (mfn >= leading.length) return;
+    stage.forgetFrame(gfn);
+    if (mfn >= frames) return;
     const flags = bytes[pageFlagSlot(hostAddressOf((mfn * 4096) as Maddr))] ?? 0;
-    const entry = leading[mfn] ?? 0;
-    leading[mfn] = 0;
+    const slot = leadingSlot(mfn);
+    const entry = words[slot] ?? 0;
+    words[slot] = 0;
     if (entry === RUN || (flags & PAGE_HAS_CODE_TABLE) !== 0) forget();
     else if (entry === SEVERAL || (flags & PAGE_HAS_TABLE) !== 0) forgetData();
     else if (entry > 0) forgetPage(entry - 1);
@@ -203,7 +188,7 @@ export const createTranslations = (
   /** The second stage, which notes where entries of the guest's tables are. */
   const noting: SecondStage = {
     translate: (gpa, access, linear, forTable) => {
-      const maddr = throughStage(gpa, access, linear, forTable);
+      const maddr = stage.translate(gpa, access, linear, forTable);
       if (maddr === undefined || isStandIn(cpu, maddr)) return maddr;
       if (forTable && !access.write && maddr < memory.ramBytes) {
         // Writes to a page that was none of tables were fast until now.
@@ -223,7 +208,7 @@ export const createTranslations = (
     tables.begin(linear, execute, (word(cpu, state.EFER) & 0x400) !== 0);
     const access = ACCESSES[(write ? 1 : 0) | (execute ? 2 : 0) | (user ? 4 : 0)] ?? READ;
     cpu.accessMode = mode;
-    const result = translateLinear(memory, noting, linear, access, upper);
+    const result = translateLinear(memory, noting, linear, access, lastTables);
     cpu.accessMode = undefined;
     return result;
   };
@@ -291,16 +276,15 @@ export const createTranslations = (
     const offset = low & 0xfff;
     const top = high >> 15;
     if (offset + lengthBytes > 4096 || (top !== 0 && top !== -1)) return refuse();
-    const index = (low >>> 12) & (SECOND_LEVEL - 1);
-    const tag = (low & ~0xfff) | contextOf(user);
-    const known = hosts[index] ?? 0;
+    const entry = secondEntry(low >>> 12);
+    const known = words[entry + 2] ?? 0;
     let host = 0;
     if (
-      lowTags[index] === tag &&
-      highTags[index] === high &&
-      (!writes || (known & WRITABLE) !== 0)
+      words[entry] === ((low & ~0xfff) | contextOf(user)) &&
+      words[entry + 1] === high &&
+      (!writes || (known & SECOND_WRITABLE) !== 0)
     ) {
-      host = known - (known & WRITABLE) + offset;
+      host = ((known & ~SECOND_WRITABLE) >>> 0) + offset;
     } else {
       const isDirect =
         (access & ACCESS_FAULTS) !== 0 &&
@@ -315,10 +299,10 @@ export const createTranslations = (
       host = hostAddressOf(maddr as Maddr);
       if (isWatched(low, high, host, writes)) return refuse();
       if (isStandIn(cpu, maddr)) return host;
-      lowTags[index] = (low & ~0xfff) | contextOf(user);
-      highTags[index] = high;
-      hosts[index] = writes ? host - offset + WRITABLE : host - offset;
-      noteLeading(host, index);
+      words[entry] = (low & ~0xfff) | contextOf(user);
+      words[entry + 1] = high;
+      words[entry + 2] = (host - offset) | (writes ? SECOND_WRITABLE : 0);
+      noteLeading(host, low >>> 12);
     }
     const isRunningLevel = user === (cplOf(cpu) === 3);
     if (!writes) {
@@ -354,7 +338,7 @@ export const createTranslations = (
     if (maddr < 0 || maddr >= memory.ramBytes) return 0;
     const page = hostAddressOf((maddr - (maddr & 0xfff)) as Maddr);
     codePages.set(key, page);
-    leading[frameOf(page)] = RUN;
+    words[leadingSlot(frameOf(page))] = RUN;
     return page;
   };
 
@@ -380,6 +364,7 @@ export const createTranslations = (
         changed = true;
       }
     }
+    stage.tellGeneration();
     if (changed) forget();
     else setContexts();
   };
@@ -389,7 +374,6 @@ export const createTranslations = (
     remembered,
     codePage,
     refresh,
-    levelChanged: setContexts,
     forgetAll,
     forgetFrame,
     forgetData,
