@@ -49,6 +49,7 @@ const releaseMemory = (hypervisor: Hypervisor, domain: XenDomain): void => {
     return;
   }
   unitsOf(hypervisor).drop(domain);
+  for (const mfn of domain.shadow?.end() ?? []) hypervisor.frames.release(mfn);
 };
 
 const destroy = forGuest(

@@ -16,6 +16,19 @@ test('options carry the names of xl.cfg and have its defaults', () => {
   });
 });
 
+test('hap is a truth value, or 0 and 1 as in xl.cfg', () => {
+  const hapOf = (text: string) =>
+    parseScenario(`{"domains": [{"name": "a", "kernel": "k", "hap": ${text}}]}`);
+
+  expect(['true', 'false', '1', '0'].map((text) => hapOf(text).scenario?.domains[0]?.hap)).toEqual([
+    true,
+    false,
+    true,
+    false,
+  ]);
+  expect(hapOf('2').problems).toMatchObject([{ path: 'domains[0].hap' }]);
+});
+
 test('a mistake names its path, line and column', () => {
   expect(problems('{\n "domains": [\n  {"name": "a", "kernel": "k", "memory": "64"}]}')).toEqual([
     {

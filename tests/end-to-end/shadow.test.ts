@@ -4,7 +4,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { assemble } from '../../assembler/index.ts';
-import { createMachine, type Machine, type MachineEvent } from '../../emulator/index.ts';
+import {
+  createMachine,
+  FRAME_KINDS,
+  type Machine,
+  type MachineEvent,
+} from '../../emulator/index.ts';
 
 const samples = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'samples');
 const readFile = (path: string) => {
@@ -326,6 +331,20 @@ start:  mov     qword [pt], 0x501000 + 0x67
 
   // Zeros in place of zeros change nothing; the last write is to a page like any other.
   expect(seen).toEqual(['sync', 'sync 1', 'sync', 'sync', 'unshadow 1', 'fill']);
+});
+
+test('a domain that is destroyed gives the frames of its shadow pages back', () => {
+  const { program } = build(guest64('hlt'));
+  const machine = boot(program, false);
+  machine.run(10);
+  const frames = (kind: string): number =>
+    machine.memoryMap().kinds.filter((one) => FRAME_KINDS[one] === kind).length;
+  expect(frames('shadow-table')).toBeGreaterThan(0);
+  const free = frames('free');
+  expect(machine.xl('destroy 1').ok).toBe(true);
+
+  expect(frames('shadow-table')).toBe(0);
+  expect(frames('free')).toBeGreaterThan(free + MEMORY / 4096 + 256);
 });
 
 test('the README of shadow-vs-ept has the VM exits that the sample makes', () => {

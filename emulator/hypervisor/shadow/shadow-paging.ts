@@ -118,6 +118,8 @@ export interface ShadowPaging {
   countWrite(gfn: number): boolean;
   /** A frame is no table any more. */
   unshadow(gfn: number): void;
+  /** The end of the domain: all pages go; the frames of the pool, which are free then. */
+  end(): readonly Mfn[];
   /** For snapshots: the pages' keys, uses and counts; contents are in machine memory. */
   save(): SavedShadow;
   /** Pages and entries as they were; the spaces are as `pagings` says. */
@@ -446,6 +448,11 @@ export const createShadowPaging = (source: ShadowSource): ShadowPaging => {
       return true;
     },
     unshadow,
+    end() {
+      for (const page of [...byKey.values()]) drop(page);
+      for (const { top } of spaces) for (let at = 0; at < 4; at += 1) setEntry(top, at, 0n);
+      return pool;
+    },
     save: () => ({
       tick,
       pages: [...byKey].map(([key, { number, used, writes }]) => [number, key, used, writes]),
