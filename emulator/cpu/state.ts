@@ -158,19 +158,17 @@ next = (next + 15) & ~15;
 export const XMM = place(16 * 16);
 /** x87/MMX registers, 16 bytes each. */
 export const ST = place(8 * 16);
-/** Space for what engines keep per vCPU. */
-const ENGINE_PRIVATE = place(256);
-/** i32: non-zero if INVLPG is not done by generated code: it may make a VM exit. */
-export const INVLPG_LEAVES = ENGINE_PRIVATE;
+/** Engines' own. i32: non-zero if INVLPG is not done by generated code: it may make a VM exit. */
+export const INVLPG_LEAVES = place(4);
 /** i32: non-zero if nobody watches memory: generated code may walk. */
-export const MAY_FILL = ENGINE_PRIVATE + 4;
+export const MAY_FILL = place(4);
 /** i32: bits of MAY_GO_ON: what generated code may do without leaving. */
-export const GOES_ON = ENGINE_PRIVATE + 8;
+export const GOES_ON = place(4);
 export const MAY_GO_ON = { interruptReturn: 1, pageFault: 2 } as const;
 /** i32: page faults that generated code has delivered. */
-export const DELIVERIES = ENGINE_PRIVATE + 12;
+export const DELIVERIES = place(4);
 /** i32: OR-ed into the keys of STAGE. */
-export const STAGE_CONTEXT = ENGINE_PRIVATE + 16;
+export const STAGE_CONTEXT = place(8);
 
 export const WINDOW_END = next;
 export const registerSlot = (register: number): number => GENERAL_REGISTERS + register * 8;

@@ -282,6 +282,7 @@ const createDriver = (seed: number, isFast: boolean, lacksFrames: boolean): Driv
             wanted = Math.floor(gpa / 4096);
             const isRefused = missing.has(wanted) || (kind.write && readOnly.has(wanted));
             if (!isRefused) return noSecondStage.translate(gpa, kind, ...rest);
+            if (cpu.accessMode === 'probe') return undefined;
             // A VM exit saves RF as set.
             setWord(cpu, state.RFLAGS_REST, word(cpu, state.RFLAGS_REST) | RFLAGS_RF);
             return undefined;

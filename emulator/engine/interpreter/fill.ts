@@ -10,6 +10,7 @@ import * as state from '../../cpu/state.ts';
 import { PAGE_HAS_CODE, PAGE_HAS_CODE_TABLE, PAGE_HAS_TABLE } from '../../memory/machine-memory.ts';
 import * as w from '../wasm/expression.ts';
 import { FunctionWriter } from '../wasm/function-writer.ts';
+import { has, lacks, word, ZERO } from './slots.ts';
 import {
   ACCESS_FAULTS,
   ACCESS_WRITES,
@@ -22,7 +23,6 @@ import {
   SEVERAL,
 } from './translation-tables.ts';
 
-const ZERO = w.i32(0);
 const PRESENT = 1;
 const WRITABLE = 2;
 const USER = 4;
@@ -41,12 +41,7 @@ const ERROR_USER = 4;
 const PF = 14;
 const SPECIAL = PAGE_HAS_CODE | PAGE_HAS_TABLE | PAGE_HAS_CODE_TABLE;
 
-const word = (address: number): w.Expression => w.load('i32', 32, ZERO, address);
 const both = (a: w.Expression, b: w.Expression): w.Expression => w.and(a, b);
-const has = (value: w.Expression, bits: number): w.Expression =>
-  w.differs(w.and(value, w.i32(bits)), ZERO);
-const lacks = (value: w.Expression, bits: number): w.Expression =>
-  w.isZero(w.and(value, w.i32(bits)));
 
 /** (address, access) -> host address, or 0 and LEAVE_REASON is set. `slow` is the import. */
 export const writeFill = (slow: number): FunctionWriter => {
@@ -216,9 +211,10 @@ const writeEntry = (f: FunctionWriter, write: EntryWrite): void => {
   const last = w.add(w.and(offset, w.i32(7)), w.and(access, w.i32(0xff)));
   f.if(w.lessUnsigned(w.i32(8), last), giveUp);
   const place = f.bind(w.add(host, offset));
-  f.if(lacks(w.load('i32', 8, w.and(place, w.i32(-8))), PRESENT), () => f.return(place));
   const region = f.bind(w.load('i32', 32, w.shiftLeft(frame, w.i32(2)), state.TABLE_REGIONS));
   f.if(w.lessSigned(region, w.i32(1)), giveUp);
+  // No walk used an entry that is not present.
+  f.if(lacks(w.load('i32', 8, w.and(place, w.i32(-8))), PRESENT), () => f.return(place));
   const number = w.or(
     w.shiftLeft(w.subtract(region, w.i32(1)), w.i32(9)),
     w.shiftRight(offset, w.i32(3)),

@@ -8,6 +8,7 @@ import * as w from '../wasm/expression.ts';
 import { FunctionWriter } from '../wasm/function-writer.ts';
 import type { ModuleWriter } from '../wasm/module-writer.ts';
 import { HEADER, HEADER_BYTES, RECORD, RECORD_BYTES } from './record.ts';
+import { quad, word, ZERO } from './slots.ts';
 import type { UsualEvents } from './usual-events.ts';
 
 /** Functions of generate.ts. */
@@ -20,14 +21,11 @@ interface Entering {
   readonly outOfBudget: number;
 }
 
-const ZERO = w.i32(0);
 const PF = 14;
 const RFLAGS_TF = 0x100;
 const RFLAGS_RF = 0x1_0000;
 const RECORD_PARAMETER = w.local('i32', 0);
 
-const word = (address: number): w.Expression => w.load('i32', 32, ZERO, address);
-const quad = (address: number): w.Expression => w.load('i64', 64, ZERO, address);
 const may = (bit: number): w.Expression => w.and(word(state.GOES_ON), w.i32(bit));
 
 const result = (f: FunctionWriter): w.Expression => {

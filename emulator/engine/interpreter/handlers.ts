@@ -17,10 +17,9 @@ export interface Handlers {
   execute(record: number): number;
   /** Executes one record by a handler: the next record, or 0 when it leaves. */
   executeOne(record: number, handler: number): number;
-  /** Delivers an event the usual way: 1, or 0 if it is not usual and nothing was done. */
+  /** Exceptions and IRETQ in their usual form (usual-events.ts). */
   deliver(vector: number, errorCode: number, resumes: number): number;
-  /** An IRETQ the usual way: 1, or 0 if it is not usual and nothing was done. */
-  returnFromInterrupt(operandSize: number): number;
+  returnFromInterrupt(refusedFlags: number): number;
 }
 
 type Slow = (low: number, high: number, access: number) => number;

@@ -9,6 +9,7 @@ import * as w from '../wasm/expression.ts';
 import type { FunctionWriter } from '../wasm/function-writer.ts';
 import type { Control } from './projection.ts';
 import { RECORD } from './record.ts';
+import { quad, word } from './slots.ts';
 
 interface OperationForm {
   readonly key: string;
@@ -17,11 +18,8 @@ interface OperationForm {
   readonly emit: (f: FunctionWriter, record: w.Expression, control: Control) => void;
 }
 
-const ZERO = w.i32(0);
 const QUADWORD = 64n;
 const CR2 = 2n;
-
-const slot = (address: number): w.Expression => w.load('i32', 32, ZERO, address);
 
 /** Leaves to the precise engine. */
 const other: OperationForm = {
@@ -40,9 +38,9 @@ const readFaultAddress: OperationForm = {
   key: '(mov r64, cr2)',
   goesOn: true,
   emit: (f, record, control) => {
-    f.if(slot(state.CPL), () => control.leaveFor(LEAVE_REASONS.operation));
+    f.if(word(state.CPL), () => control.leaveFor(LEAVE_REASONS.operation));
     const register = w.load('i32', 16, record, RECORD.registers[0]);
-    f.store(64, register, 0, w.load('i64', 64, ZERO, state.CR2));
+    f.store(64, register, 0, quad(state.CR2));
     control.next();
   },
 };
@@ -52,7 +50,7 @@ const invalidatePage: OperationForm = {
   key: '(invlpg)',
   goesOn: true,
   emit: (f, _record, control) => {
-    f.if(w.or(slot(state.CPL), slot(state.INVLPG_LEAVES)), () =>
+    f.if(w.or(word(state.CPL), word(state.INVLPG_LEAVES)), () =>
       control.leaveFor(LEAVE_REASONS.operation),
     );
     control.next();
