@@ -12,7 +12,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { buildWhenStale, installPackages, root } from '../../scripts/prepare.mjs';
 import { bootOnBochs, whatBochsLacks } from './bochs.mjs';
@@ -142,8 +142,8 @@ const main = async (names) => {
     const object = join(work, `${name}.o`);
     const program = join(work, name);
     try {
-      const includes = `${join(root, 'samples/include')}/`;
-      must('nasm', ['-f', 'elf64', '-I', includes, '-o', object, source]);
+      const includes = ['-I', `${join(root, 'samples/include')}/`, '-I', `${dirname(source)}/`];
+      must('nasm', ['-f', 'elf64', ...includes, '-o', object, source]);
       must('ld', ['-n', '-Ttext=0x100000', '--no-warn-rwx-segments', '-o', program, object]);
       report(`${name}, built by nasm and ld, here`, difference(here, runHere(program, vcpus)));
       if (!/^; Judge: Bochs\./m.test(text)) {
